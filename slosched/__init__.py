@@ -1,0 +1,53 @@
+"""slosched: serve every LLM request by the deadline that it asked for."""
+
+from slosched.core.errors import (
+    ConfigError,
+    EngineError,
+    PlanError,
+    SloschedError,
+    TagError,
+    TraceError,
+)
+from slosched.core.latency import LinearLatency, fit
+from slosched.core.objective import Objective
+from slosched.core.plan import Plan
+from slosched.core.protocols import (
+    Clock,
+    LatencyModel,
+    Learner,
+    Policy,
+    Predictor,
+    Solution,
+    Solver,
+)
+from slosched.core.request import Request, TracedRequest
+from slosched.core.slo import Slo, SloClass
+from slosched.core.snapshot import EngineLimits, Snapshot
+from slosched.version import __version__
+
+__all__ = [
+    "Clock",
+    "ConfigError",
+    "EngineError",
+    "EngineLimits",
+    "LatencyModel",
+    "Learner",
+    "LinearLatency",
+    "Objective",
+    "Plan",
+    "PlanError",
+    "Policy",
+    "Predictor",
+    "Request",
+    "Slo",
+    "SloClass",
+    "SloschedError",
+    "Snapshot",
+    "Solution",
+    "Solver",
+    "TagError",
+    "TraceError",
+    "TracedRequest",
+    "__version__",
+    "fit",
+]

@@ -1,0 +1,1 @@
+"""The nouns of slosched: numpy and the standard library only."""

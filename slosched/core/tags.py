@@ -1,0 +1,180 @@
+"""How a request says what it asks for: HTTP headers in, engine arguments out, and back."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import inf
+from types import MappingProxyType
+
+from slosched.core.errors import TagError
+from slosched.core.slo import Slo, SloClass
+
+CLASS_HEADERS = ("x-slo-class", "x-gateway-inference-objective")
+TARGET_HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "x-slo-ttft-ms": "ttft",
+        "x-slo-tpot-ms": "tpot",
+        "x-slo-e2e-ms": "e2e",
+        "x-llm-d-slo-ttft-ms": "ttft",
+        "x-llm-d-slo-tpot-ms": "tpot",
+    }
+)
+TENANT_HEADER = "x-gateway-inference-fairness-id"
+SERVICE_TIER = "service_tier"
+_DIGITS = re.compile(r"[1-9][0-9]{0,8}")
+_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+_NEUTRAL_TIERS = ("auto", "default")
+_XARG_LIMITS = {"ttft": "slosched_ttft_ms", "tpot": "slosched_tpot_ms", "e2e": "slosched_e2e_ms"}
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What one request asked for.
+
+    Parameters
+    ----------
+    slo_class
+        The class that it is counted under.
+    slo
+        Its limits: the class's, with explicit targets in their place where there are any.
+    tenant
+        Who it is for, "" if nobody said.
+    explicit
+        Names of the limits that were given one by one.
+    """
+
+    slo_class: str
+    slo: Slo
+    tenant: str = ""
+    explicit: frozenset[str] = frozenset()
+
+
+class Tagger:
+    """Reads tags against the configured classes.
+
+    Parameters
+    ----------
+    classes
+        The known classes, by name.
+    default_class
+        For requests that ask for nothing.
+
+    Raises
+    ------
+    ValueError
+        If there is no class, or the default is not among them.
+    """
+
+    def __init__(self, classes: Mapping[str, SloClass], default_class: str) -> None:
+        if default_class not in classes:
+            known = ", ".join(classes) or "none"
+            raise ValueError(f"default_class: no class {default_class!r}; known: {known}")
+        self._classes = dict(classes)
+        self._default = default_class
+        self._tiers = {c.service_tier: c.name for c in classes.values() if c.service_tier}
+
+    def read(self, headers: Headers, service_tier: object = None) -> Tag:
+        """Read a tag from raw HTTP headers and the body's `service_tier`.
+
+        Explicit targets win over the class header, it over `service_tier`, it over the default.
+
+        Raises
+        ------
+        TagError
+            If anything is malformed, unknown, or said twice in two ways (law 11).
+        """
+        chosen: dict[str, tuple[str, str]] = {}
+        for raw_name, raw_value in headers:
+            name = raw_name.decode("latin-1").lower()
+            key = "class" if name in CLASS_HEADERS else TARGET_HEADERS.get(name)
+            key = "tenant" if name == TENANT_HEADER else key
+            if key is None:
+                continue
+            value = raw_value.decode("latin-1").strip(" \t")
+            if key in chosen and chosen[key][1] != value:
+                raise TagError(
+                    name, f"says {value!r}, but {chosen[key][0]} said {chosen[key][1]!r}"
+                )
+            chosen[key] = (name, value)
+        name = self._class_of(chosen.pop("class", None), service_tier)
+        tenant = _tenant(chosen.pop("tenant", None))
+        return self._tag(name, tenant, {k: _milliseconds(*v) for k, v in chosen.items()})
+
+    def from_xargs(self, xargs: Mapping[str, object] | None) -> Tag:
+        """Read a tag back from the engine arguments that `to_xargs` wrote.
+
+        A request that carries none is of the default class: it came around the front end.
+
+        Raises
+        ------
+        TagError
+            If the arguments are malformed or name an unknown class.
+        """
+        xargs = xargs or {}
+        name = str(xargs.get("slosched_class", self._default))
+        self._known(name, "slosched_class")
+        limits = {
+            limit: _milliseconds(xarg, str(xargs[xarg]))
+            for limit, xarg in _XARG_LIMITS.items()
+            if xarg in xargs
+        }
+        return self._tag(name, str(xargs.get("slosched_tenant", "")), limits)
+
+    def _class_of(self, header: tuple[str, str] | None, service_tier: object) -> str:
+        if header is not None:
+            self._known(header[1], header[0])
+            return header[1]
+        if service_tier is None or service_tier in _NEUTRAL_TIERS:
+            tier = self._tiers.get("default") if service_tier == "default" else None
+            return tier or self._default
+        if not isinstance(service_tier, str) or service_tier not in self._tiers:
+            known = ", ".join(sorted({*self._tiers, *_NEUTRAL_TIERS}))
+            raise TagError(SERVICE_TIER, f"no class for {service_tier!r}; known: {known}")
+        return self._tiers[service_tier]
+
+    def _known(self, name: str, source: str) -> None:
+        if name not in self._classes:
+            close = get_close_matches(name, self._classes, 1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(self._classes)}"
+            raise TagError(source, f"unknown class {name[:80]!r}, {hint}")
+
+    def _tag(self, name: str, tenant: str, limits: Mapping[str, int]) -> Tag:
+        base = self._classes[name].slo
+        if not limits:
+            return Tag(name, base, tenant)
+        seconds = {k: limits[k] / 1e3 if k in limits else inf for k in ("ttft", "tpot", "e2e")}
+        return Tag(name, Slo(**seconds, weight=base.weight), tenant, frozenset(limits))
+
+
+def to_xargs(tag: Tag) -> dict[str, str | int]:
+    """Write a tag as flat engine arguments (`vllm_xargs`), which `from_xargs` reads back."""
+    xargs: dict[str, str | int] = {"slosched_class": tag.slo_class}
+    if tag.tenant:
+        xargs["slosched_tenant"] = tag.tenant
+    for limit in tag.explicit:
+        xargs[_XARG_LIMITS[limit]] = round(getattr(tag.slo, limit) * 1e3)
+    return xargs
+
+
+def to_vllm_priority(priority: int) -> int:
+    """Convert between our priorities, higher first, and vLLM's, lower first."""
+    return -priority
+
+
+def _milliseconds(source: str, value: str) -> int:
+    if not _DIGITS.fullmatch(value):
+        raise TagError(
+            source, f"must be whole milliseconds from 1 to 999999999, got {value[:80]!r}"
+        )
+    return int(value)
+
+
+def _tenant(header: tuple[str, str] | None) -> str:
+    if header is None:
+        return ""
+    if not _NAME.fullmatch(header[1]):
+        raise TagError(header[0], "must be 1 to 128 letters, digits or any of . _ : / -")
+    return header[1]
