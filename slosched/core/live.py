@@ -43,7 +43,7 @@ class LiveTable:
         return self._row_of[request_id]
 
     def request(self, row: int) -> Request:
-        """The request in a row; KeyError if the row is free."""
+        """Look up the request in a row; KeyError if the row is free."""
         request = self._requests[row]
         if request is None:
             raise KeyError(row)

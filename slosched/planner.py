@@ -1,0 +1,103 @@
+"""Keeps the table of live requests, and turns policies into ranks that engines follow."""
+
+from typing import Protocol
+
+import numpy as np
+import structlog
+
+from slosched.core.latency import LinearLatency
+from slosched.core.live import LiveTable
+from slosched.core.plan import Plan
+from slosched.core.protocols import Learner, Policy, Predictor
+from slosched.core.request import Request
+from slosched.core.snapshot import EngineLimits, Snapshot
+from slosched.core.types import IntArray
+
+log = structlog.get_logger(__name__)
+
+
+class Guard(Protocol):
+    """Mends a plan so that nobody starves."""
+
+    def apply(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Promote whom the policy would starve."""
+        ...
+
+
+class Planner:
+    """One scheduler's planning: the same in the simulator and inside vLLM.
+
+    An engine enters requests (`add`), writes their progress into `table.rows`, asks for a plan
+    before each step, and says when they end (`remove`).
+
+    Parameters
+    ----------
+    policy
+        Orders the live requests.
+    predictor
+        Predicts lengths: at arrival, and again every `repredict_tokens` output tokens.
+    guard
+        Mends the policy's plans.
+    fallback
+        Takes over for a plan when the policy raises or returns no plan (law 14).
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        predictor: Predictor,
+        guard: Guard,
+        fallback: Policy,
+        repredict_tokens: int = 50,
+    ) -> None:
+        self.table = LiveTable()
+        self.failures = 0
+        self._policy = policy
+        self._predictor = predictor
+        self._guard = guard
+        self._fallback = fallback
+        self._repredict_tokens = repredict_tokens
+        self._planned_version = -1
+
+    def add(self, request: Request) -> int:
+        """Enter a request that waits, and return its row."""
+        row = self.table.add(request)
+        self.table.predict(self._predictor, self._repredict_tokens, [row])
+        return row
+
+    def remove(self, request_id: str, output_tokens: int | None = None) -> None:
+        """Forget a request; pass its length if it came to its end, so that predictors learn."""
+        request = self.table.remove(request_id)
+        if output_tokens and isinstance(self._predictor, Learner):
+            self._predictor.observe(request, output_tokens)
+
+    def plan(self, now: float, limits: EngineLimits, latency: LinearLatency) -> IntArray:
+        """Rank the live requests if anything changed since the last plan.
+
+        Writes each request's place into `table.rows["rank"]`.
+
+        Returns
+        -------
+        Table rows of the running requests that shall be preempted.
+        """
+        table = self.table
+        table.predict(self._predictor, self._repredict_tokens)
+        if table.version == self._planned_version or not len(table):
+            return np.empty(0, dtype=np.int64)
+        snapshot, rows = table.snapshot(now, limits, latency)
+        plan = self._guard.apply(self._plan(snapshot), snapshot)
+        table.rows["rank"][rows[plan.order]] = np.arange(len(rows))
+        self._planned_version = table.version
+        return rows[plan.preempt]
+
+    def _plan(self, snapshot: Snapshot) -> Plan:
+        try:
+            plan = self._policy.plan(snapshot)
+            plan.check(snapshot)
+        except Exception as error:
+            self.failures += 1
+            log.warning(
+                "plan_failed", policy=type(self._policy).__name__, error=str(error), exc_info=True
+            )
+            return self._fallback.plan(snapshot)
+        return plan

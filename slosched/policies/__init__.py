@@ -1,0 +1,1 @@
+"""Policies: each orders a snapshot of the live requests, in a file of its own."""

@@ -1,0 +1,19 @@
+"""First come, first served: what vLLM does by default."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from slosched.core.plan import Plan
+from slosched.core.snapshot import Snapshot
+from slosched.policies.keys import by
+
+
+@dataclass(frozen=True, slots=True)
+class Fcfs:
+    """Serve requests in order of arrival."""
+
+    kind: Literal["fcfs"] = "fcfs"
+
+    def plan(self, snapshot: Snapshot) -> Plan:
+        """Order the snapshot."""
+        return by(snapshot)

@@ -1,0 +1,21 @@
+"""Least slack first, with hopeless requests last."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from slosched.core.plan import Plan
+from slosched.core.snapshot import Snapshot
+from slosched.policies.keys import by
+
+
+@dataclass(frozen=True, slots=True)
+class LeastSlack:
+    """Serve the request that can wait least; those that cannot keep their SLO any more come last."""
+
+    kind: Literal["least_slack"] = "least_slack"
+
+    def plan(self, snapshot: Snapshot) -> Plan:
+        """Order the snapshot."""
+        return by(snapshot, snapshot.hopeless.astype(np.int64), snapshot.slack)
