@@ -12,7 +12,7 @@ from slosched.policies.keys import by
 
 @dataclass(frozen=True, slots=True)
 class LeastSlack:
-    """Serve the request that can wait least; those that cannot keep their SLO any more come last."""
+    """Serve the request that can wait least; the hopeless come last."""
 
     kind: Literal["least_slack"] = "least_slack"
 
