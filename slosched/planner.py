@@ -59,6 +59,12 @@ class Planner:
         self._repredict_tokens = repredict_tokens
         self._planned_version = -1
 
+    @property
+    def kind(self) -> str:
+        """What makes the plans: the kind of the policy's solver, or of the policy itself."""
+        maker = getattr(self._policy, "solver", self._policy)
+        return str(getattr(maker, "kind", type(maker).__name__))
+
     def add(self, request: Request) -> int:
         """Enter a request that waits, and return its row."""
         row = self.table.add(request)
