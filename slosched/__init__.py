@@ -17,6 +17,7 @@ from slosched.core.protocols import (
     Learner,
     Policy,
     Predictor,
+    Problem,
     Solution,
     Solver,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "PlanError",
     "Policy",
     "Predictor",
+    "Problem",
     "Request",
     "Slo",
     "SloClass",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from slosched.core.objective import Objective
-from slosched.core.plan import Plan
+from slosched.core.plan import Plan, nobody
 from slosched.core.request import Request
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import FloatArray, IntArray
@@ -20,13 +20,34 @@ class Policy(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What a solver is asked.
+
+    Parameters
+    ----------
+    snapshot
+        The live requests and the engine.
+    objective
+        What an order is worth.
+    preemption
+        Whether running requests may be told to give up their slots.
+    """
+
+    snapshot: Snapshot
+    objective: Objective
+    preemption: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Solution:
     """What a solver found.
 
     Parameters
     ----------
     order
-        Shape (n,): rows of the snapshot, running ones first.
+        Shape (n,): rows of the snapshot, those that keep a slot first.
+    preempt
+        Rows of running requests that shall give up their slots.
     cost
         Of that order, by the objective on the rollout; lower is better.
     first, finish
@@ -45,14 +66,14 @@ class Solution:
     finish: FloatArray
     attained: int
     moves: int = 0
+    preempt: IntArray = field(default_factory=nobody)
     attained_bound: float | None = None
-    notes: dict[str, float] = field(default_factory=dict)
 
 
 class Solver(Protocol):
     """Searches for the order of least cost."""
 
-    def solve(self, snapshot: Snapshot, objective: Objective) -> Solution:
+    def solve(self, problem: Problem) -> Solution:
         """Find a good order of the snapshot's rows."""
         ...
 

@@ -1,0 +1,1 @@
+"""Predictors: how many output tokens a request still has to produce."""

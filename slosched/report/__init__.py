@@ -1,0 +1,1 @@
+"""Results: tables, JSON and timelines."""

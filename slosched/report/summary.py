@@ -1,0 +1,77 @@
+"""A run in numbers, under the names that `vllm bench serve` uses, and ours."""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from slosched.core.types import BoolArray, FloatArray
+from slosched.sim.records import Records
+
+
+def summarize(records: Records) -> dict[str, Any]:
+    """Sum a run up.
+
+    Returns
+    -------
+    Counts, rates a second, times in ms (mean, median, std, p99 of ttft, tpot, itl, e2el), and
+    attainment from 0 to 1, in all and by class. A mean over nobody is None.
+    """
+    done, met = records.finished, records.attained
+    weight = np.array([traced.request.slo.weight for traced in records.trace])
+    tokens = np.array([traced.output_tokens for traced in records.trace])
+    duration = records.duration or 1.0
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, traced in enumerate(records.trace):
+        groups[traced.request.slo_class].append(i)
+    return {
+        "duration": records.duration,
+        "completed": int(done.sum()),
+        "failed": int((~done).sum()),
+        "request_throughput": float(done.sum() / duration),
+        "request_goodput": float(met.sum() / duration),
+        "output_throughput": float(tokens[done].sum() / duration),
+        **_times(records, done),
+        **_spread("itl", records.itl),
+        "slo_attainment": _share(met),
+        "weighted_attainment": float((weight * met).sum() / weight.sum()) if len(met) else None,
+        "per_class": {
+            name: _class(records, np.array(rows)) for name, rows in sorted(groups.items())
+        },
+        "steps": records.steps,
+        "preemptions": records.preemptions,
+        "plan_failures": records.plan_failures,
+    }
+
+
+def _class(records: Records, rows: Any) -> dict[str, Any]:  # noqa: ANN401 - any index array
+    member = np.zeros(len(records.trace), dtype=np.bool_)
+    member[rows] = True
+    return {
+        "requests": len(rows),
+        "slo_attainment": _share(records.attained[rows]),
+        **_times(records, member & records.finished),
+    }
+
+
+def _times(records: Records, rows: BoolArray) -> dict[str, float | None]:
+    return {
+        **_spread("ttft", records.ttft[rows]),
+        **_spread("tpot", records.tpot[rows]),
+        **_spread("e2el", records.e2e[rows]),
+    }
+
+
+def _spread(name: str, seconds: FloatArray) -> dict[str, float | None]:
+    ms = seconds * 1e3
+    some = len(ms) > 0
+    return {
+        f"mean_{name}_ms": float(ms.mean()) if some else None,
+        f"median_{name}_ms": float(np.median(ms)) if some else None,
+        f"std_{name}_ms": float(ms.std()) if some else None,
+        f"p99_{name}_ms": float(np.percentile(ms, 99)) if some else None,
+    }
+
+
+def _share(met: BoolArray) -> float | None:
+    return float(met.mean()) if len(met) else None

@@ -1,0 +1,1 @@
+"""Continuous batching in virtual time, over the same snapshot, policies and planner."""

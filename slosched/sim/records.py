@@ -1,0 +1,69 @@
+"""What happened to every request of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from slosched.core.request import TracedRequest
+from slosched.core.types import BoolArray, FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Times of all requests of a trace, in the trace's order, and of the engine.
+
+    Parameters
+    ----------
+    trace
+        The requests.
+    first_token, finish
+        Shape (n,), s; NaN for a request that the engine could not serve.
+    itl
+        Shape (tokens,): seconds between consecutive tokens of one request, all requests.
+    duration
+        Seconds from the first arrival to the last finish.
+    steps, preemptions, plan_failures
+        Counts over the run.
+    """
+
+    trace: Sequence[TracedRequest]
+    first_token: FloatArray
+    finish: FloatArray
+    itl: FloatArray
+    duration: float
+    steps: int
+    preemptions: int
+    plan_failures: int
+
+    @property
+    def arrival(self) -> FloatArray:
+        """Arrivals, s."""
+        return np.array([traced.request.arrival for traced in self.trace])
+
+    @property
+    def finished(self) -> BoolArray:
+        """Who came to an end."""
+        return ~np.isnan(self.finish)
+
+    @property
+    def ttft(self) -> FloatArray:
+        """Seconds from arrival to the first token."""
+        return self.first_token - self.arrival
+
+    @property
+    def e2e(self) -> FloatArray:
+        """Seconds from arrival to the last token."""
+        return self.finish - self.arrival
+
+    @property
+    def tpot(self) -> FloatArray:
+        """Seconds for each token after the first; 0 for an answer of one token."""
+        after_first = np.array([traced.output_tokens - 1 for traced in self.trace])
+        return (self.finish - self.first_token) / np.maximum(after_first, 1)
+
+    @property
+    def attained(self) -> BoolArray:
+        """Who kept all limits of its SLO; a request that was not served did not."""
+        times = zip(self.trace, self.ttft, self.tpot, self.e2e, strict=True)
+        return np.array([t.request.slo.attained(a, b, c) for t, a, b, c in times], dtype=np.bool_)

@@ -1,0 +1,85 @@
+"""A snapshot as the compiled kernels read it: contiguous arrays, times from now."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from slosched.core.snapshot import Snapshot
+from slosched.core.types import BoolArray, FloatArray, IntArray
+
+
+class Instance(NamedTuple):
+    """What a rollout needs to know; arrays of shape (n,), seconds and tokens."""
+
+    prefill: IntArray  # prompt tokens still to compute, at least 1 for a waiting request
+    context: IntArray  # tokens in the KV cache
+    remaining: IntArray  # output tokens to come
+    produced: IntArray
+    running: BoolArray
+    age: FloatArray  # since arrival
+    first_ago: FloatArray  # since the first token; NaN if it is to come
+    ttft: FloatArray
+    tpot: FloatArray
+    e2e: FloatArray
+    weight: FloatArray
+    limits: IntArray  # max_num_seqs, max_num_batched_tokens, KV tokens, KV tokens lost a sequence
+    latency: FloatArray  # base, per prefill token, per sequence, per context token
+
+
+def build(snapshot: Snapshot) -> Instance:
+    """Copy what the kernels need out of a snapshot."""
+    limits, latency = snapshot.limits, snapshot.latency
+    live = snapshot.live
+    return Instance(
+        prefill=np.where(live["running"], live["prefill"], np.maximum(live["prefill"], 1)),
+        context=np.ascontiguousarray(live["context"]),
+        remaining=snapshot.remaining,
+        produced=np.ascontiguousarray(live["produced"]),
+        running=np.ascontiguousarray(live["running"]),
+        age=snapshot.now - live["arrival"],
+        first_ago=snapshot.now - live["first_token"],
+        ttft=np.ascontiguousarray(live["ttft"]),
+        tpot=np.ascontiguousarray(live["tpot"]),
+        e2e=np.ascontiguousarray(live["e2e"]),
+        weight=np.ascontiguousarray(live["weight"]),
+        limits=np.array(
+            [
+                limits.max_num_seqs,
+                limits.max_num_batched_tokens,
+                limits.kv_tokens,
+                # A sequence's last block is half empty on average.
+                limits.block_size // 2,
+            ],
+            dtype=np.int64,
+        ),
+        latency=np.array(
+            [
+                latency.base,
+                latency.per_prefill_token,
+                latency.per_sequence,
+                latency.per_context_token,
+            ]
+        ),
+    )
+
+
+def select(instance: Instance, rows: IntArray) -> Instance:
+    """Keep some rows only, in that order; the engine stays as it is."""
+    engine = ("limits", "latency")
+    columns = {
+        name: column[rows] for name, column in instance._asdict().items() if name not in engine
+    }
+    return instance._replace(**columns)
+
+
+def give_up_slot(instance: Instance, row: int) -> Instance:
+    """Take a running request's slot and KV: it waits, and owes its whole context again."""
+    running, prefill, context = (
+        instance.running.copy(),
+        instance.prefill.copy(),
+        instance.context.copy(),
+    )
+    running[row] = False
+    prefill[row] += context[row]
+    context[row] = 0
+    return instance._replace(running=running, prefill=prefill, context=context)
