@@ -1,0 +1,1 @@
+"""Configuration: YAML, overrides and the environment in, objects out, errors with positions."""
