@@ -50,8 +50,10 @@ def tardiness(snapshot: Snapshot, first: FloatArray, finish: FloatArray) -> Floa
     """Relative lateness of each request, shape (n,): the worst overrun over its limit, or 0.
 
     `first` and `finish` are seconds from the snapshot's `now`; `first` is ignored where the
-    first token is out already.
+    first token is out already. Who never finishes is infinitely late.
     """
+    never = np.isinf(finish)
+    first, finish = np.where(never, 0.0, first), np.where(never, 0.0, finish)
     started = ~np.isnan(snapshot.first_token)
     first_at = np.where(started, snapshot.first_token - snapshot.now, first)
     age = snapshot.now - snapshot.arrival
@@ -62,7 +64,7 @@ def tardiness(snapshot: Snapshot, first: FloatArray, finish: FloatArray) -> Floa
         np.where(np.isinf(limit), 0.0, time / limit - 1.0)
         for time, limit in zip(times, limits, strict=True)
     ]
-    return np.maximum(np.max(over, axis=0), 0.0)
+    return np.where(never, np.inf, np.maximum(np.max(over, axis=0), 0.0))
 
 
 def attained(snapshot: Snapshot, first: FloatArray, finish: FloatArray) -> BoolArray:

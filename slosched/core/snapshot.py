@@ -177,7 +177,7 @@ class Snapshot:
             started, np.inf, self.arrival + self.ttft - self.now - self.first_service
         )
         to_finish = self.arrival + self.e2e - self.now - self.service
-        tokens_after_first = self.produced + self.remaining - 1
+        tokens_after_first = np.maximum(self.produced + self.remaining - 1, 1)
         paced = self.first_token + self.tpot * tokens_after_first - self.now - self.service
         return np.minimum(np.minimum(to_first, to_finish), np.where(started, paced, np.inf))
 

@@ -5,11 +5,12 @@ from typing import Literal
 
 from slosched.core.plan import Plan
 from slosched.core.snapshot import Snapshot
+from slosched.policies.guard import Guarded
 from slosched.policies.keys import by
 
 
 @dataclass(frozen=True, slots=True)
-class AgedSjf:
+class AgedSjf(Guarded):
     """Serve the shortest predicted answer first, each second of waiting counting as tokens.
 
     Parameters

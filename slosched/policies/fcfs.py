@@ -5,11 +5,12 @@ from typing import Literal
 
 from slosched.core.plan import Plan
 from slosched.core.snapshot import Snapshot
+from slosched.policies.guard import Guarded
 from slosched.policies.keys import by
 
 
 @dataclass(frozen=True, slots=True)
-class Fcfs:
+class Fcfs(Guarded):
     """Serve requests in order of arrival."""
 
     kind: Literal["fcfs"] = "fcfs"

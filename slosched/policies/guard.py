@@ -1,9 +1,10 @@
 """The starvation guard: nobody is passed for ever, under any policy (law 13)."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from slosched.core.plan import Plan
 from slosched.core.snapshot import Snapshot
@@ -48,3 +49,19 @@ class NoGuard:
     def apply(self, plan: Plan, snapshot: Snapshot) -> Plan:  # noqa: ARG002 - a guard's signature
         """Leave the plan as it is."""
         return plan
+
+
+Guard = Annotated[BoundedPasses | NoGuard, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """What every policy has: a guard, which the planner applies to its plans.
+
+    Parameters
+    ----------
+    guard
+        None by default, as the published policies have none.
+    """
+
+    guard: Guard = field(default_factory=NoGuard)

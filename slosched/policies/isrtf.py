@@ -8,11 +8,12 @@ import numpy as np
 from slosched.core.plan import Plan
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import IntArray
+from slosched.policies.guard import Guarded
 from slosched.policies.keys import by
 
 
 @dataclass(frozen=True, slots=True)
-class Isrtf:
+class Isrtf(Guarded):
     """Form the batch from the smallest predicted remaining tokens, window by window.
 
     ELIS runs each batch for K tokens, predicts again and forms the next one; so a running

@@ -7,11 +7,12 @@ import numpy as np
 
 from slosched.core.plan import Plan
 from slosched.core.snapshot import Snapshot
+from slosched.policies.guard import Guarded
 from slosched.policies.keys import by
 
 
 @dataclass(frozen=True, slots=True)
-class LeastSlack:
+class LeastSlack(Guarded):
     """Serve the request that can wait least; the hopeless come last."""
 
     kind: Literal["least_slack"] = "least_slack"

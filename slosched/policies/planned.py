@@ -7,10 +7,11 @@ from slosched.core.objective import Objective
 from slosched.core.plan import Plan
 from slosched.core.protocols import Problem, Solver
 from slosched.core.snapshot import Snapshot
+from slosched.policies.guard import Guarded
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Guarded):
     """Serve requests in the order of a solver's plan, and preempt where the plan says it pays.
 
     Parameters

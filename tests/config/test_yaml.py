@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from slosched.config.yaml import apply_overrides, environment, load_yaml, validate
+from slosched.config.overrides import apply_overrides, environment
+from slosched.config.validate import validate
+from slosched.config.yaml import load_yaml
 from slosched.core.errors import ConfigError
 
 

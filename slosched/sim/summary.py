@@ -75,3 +75,21 @@ def _spread(name: str, seconds: FloatArray) -> dict[str, float | None]:
 
 def _share(met: BoolArray) -> float | None:
     return float(met.mean()) if len(met) else None
+
+
+def per_request_arrays(records: Records) -> dict[str, list[Any]]:
+    """Lists over the trace's requests; times in ms, None where there is none."""
+    return {
+        "request_ids": [traced.request.request_id for traced in records.trace],
+        "slo_classes": [traced.request.slo_class for traced in records.trace],
+        "input_lens": [traced.request.input_tokens for traced in records.trace],
+        "output_lens": [traced.output_tokens for traced in records.trace],
+        "ttfts_ms": _or_none(records.ttft),
+        "tpots_ms": _or_none(records.tpot),
+        "e2els_ms": _or_none(records.e2e),
+        "slo_met": [bool(met) for met in records.attained],
+    }
+
+
+def _or_none(seconds: FloatArray) -> list[float | None]:
+    return [None if np.isnan(s) else float(s * 1e3) for s in seconds]

@@ -1,0 +1,69 @@
+"""`slosched config`: check it, show what is in force, print its schema."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slosched.cli.common import Config, Set, reported
+
+group = typer.Typer(no_args_is_help=True, help="Validate and show configuration.")
+
+
+@group.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="YAML file.")],
+    set_: Set = None,
+) -> None:
+    """Validate a file; exit code 2 and a line for each problem if it does not fit.
+
+    \b
+    Example:
+      slosched config check slosched.yaml
+    """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
+    with reported():
+        from slosched.config.load import load
+
+        settings = load(file, set_ or [])
+        settings.latency()  # the profile is a file of its own
+        if settings.policy.kind == "custom" or settings.predictor.kind == "custom":
+            settings.planner()
+        typer.echo(f"{file}: fine, {len(settings.classes)} classes, policy {settings.policy.kind}")
+
+
+@group.command()
+def show(config: Config = None, set_: Set = None) -> None:
+    """Print the configuration in force: defaults, file, environment and --set.
+
+    \b
+    Example:
+      slosched config show --config slosched.yaml --set policy.kind=edf
+    """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
+    with reported():
+        import yaml
+
+        from slosched.config.load import load
+        from slosched.config.schema import dump
+
+        typer.echo(yaml.safe_dump(dump(load(config, set_ or [])), sort_keys=False), nl=False)
+
+
+@group.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration, for editors.
+
+    \b
+    Example:
+      slosched config schema > slosched.schema.json
+    """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
+    with reported():
+        import json
+
+        from slosched.config.schema import json_schema
+
+        typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.add_typer(group, name="config")

@@ -1,0 +1,41 @@
+"""The program `slosched`: it imports nothing heavy until a command runs."""
+
+from typing import Annotated
+
+import typer
+
+from slosched.cli import config, optimize, serve, simulate
+from slosched.version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Serve every LLM request by the deadline that it asked for.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"slosched {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[  # noqa: ARG001 - typer calls back
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+serve.register(app)
+simulate.register(app)
+optimize.register(app)
+config.register(app)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,302 @@
+"""The configuration's shape, and what it builds: the one place that names concrete parts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from importlib import import_module
+from math import inf
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from slosched.config.profile import load_profile
+from slosched.config.validate import LenientSchema
+from slosched.core.errors import ConfigError
+from slosched.core.latency import LinearLatency
+from slosched.core.objective import Objective
+from slosched.core.protocols import Policy, Predictor, Problem, Solution, Solver
+from slosched.core.request import TracedRequest
+from slosched.core.slo import Slo, SloClass
+from slosched.core.snapshot import EngineLimits
+from slosched.core.tags import Tagger
+from slosched.planner import Planner
+from slosched.policies.aged_sjf import AgedSjf
+from slosched.policies.edf import Edf
+from slosched.policies.fcfs import Fcfs
+from slosched.policies.guard import BoundedPasses, Guard, Guarded
+from slosched.policies.isrtf import Isrtf
+from slosched.policies.least_slack import LeastSlack
+from slosched.policies.planned import Planned
+from slosched.policies.priority import Priority
+from slosched.policies.sjf import Sjf
+from slosched.predictors.history import History
+from slosched.predictors.oracle import Oracle
+from slosched.traces.workload import AssignRule, Gamma, Poisson, Recorded
+from slosched_server.settings import ServerSettings
+from slosched_solvers.anneal import Anneal
+from slosched_solvers.cpsat import CpSat
+from slosched_solvers.exhaustive import Exhaustive
+
+MOVES_PER_MS = 200  # measured on one core, 128 waiting and 32 running requests
+OFFLINE_BUDGET_MS = 2000.0
+OFFLINE_HORIZON = 1000
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class SloClassSettings(BaseModel):
+    """A class of requests: at least one limit, in ms."""
+
+    model_config = _STRICT
+
+    ttft_ms: float = Field(default=inf, gt=0)
+    tpot_ms: float = Field(default=inf, gt=0)
+    e2e_ms: float = Field(default=inf, gt=0)
+    weight: float = Field(default=1.0, gt=0, lt=inf)
+    service_tier: str | None = None
+
+    @model_validator(mode="after")
+    def _limited(self) -> "SloClassSettings":
+        if min(self.ttft_ms, self.tpot_ms, self.e2e_ms) == inf:
+            raise ValueError("needs at least one of ttft_ms, tpot_ms and e2e_ms")
+        return self
+
+    def build(self, name: str) -> SloClass:
+        """Return the class under its name, in seconds."""
+        slo = Slo(self.ttft_ms / 1e3, self.tpot_ms / 1e3, self.e2e_ms / 1e3, self.weight)
+        return SloClass(name, slo, self.service_tier)
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A part of the user's own: `target` names its class, `options` are its arguments."""
+
+    target: str
+    kind: Literal["custom"] = "custom"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> object:
+        """Import and construct it; ConfigError if that fails."""
+        module, _, name = self.target.partition(":")
+        try:
+            return getattr(import_module(module), name)(**self.options)
+        except Exception as error:
+            raise ConfigError(
+                f"custom target {self.target!r}, as package.module:Class: {error}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class CustomPolicy(Guarded, Custom):
+    """A policy of the user's own."""
+
+
+@dataclass(frozen=True)
+class CustomSolver(Custom):
+    """A solver of the user's own."""
+
+    def solve(self, problem: Problem) -> Solution:
+        """Solve with the target, constructed afresh."""
+        return cast("Solver", self.build()).solve(problem)
+
+
+@dataclass(frozen=True)
+class CustomPredictor(Custom):
+    """A predictor of the user's own."""
+
+
+AnySolver = Annotated[Anneal | CpSat | Exhaustive | CustomSolver, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPolicy(Planned):
+    """Our policy with the solvers and the guard that it may have."""
+
+    solver: AnySolver = field(default_factory=Anneal)
+    guard: Guard = field(default_factory=BoundedPasses, kw_only=True)
+
+
+AnyPolicy = Annotated[
+    Fcfs | Priority | Edf | LeastSlack | Sjf | AgedSjf | Isrtf | PlannedPolicy | CustomPolicy,
+    Field(discriminator="kind"),
+]
+POLICIES: Mapping[str, type[Guarded]] = {
+    "fcfs": Fcfs,
+    "priority": Priority,
+    "edf": Edf,
+    "least_slack": LeastSlack,
+    "sjf": Sjf,
+    "aged_sjf": AgedSjf,
+    "isrtf": Isrtf,
+    "planned": PlannedPolicy,
+}
+
+
+AnyPredictor = Annotated[Oracle | History | CustomPredictor, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings(EngineLimits):
+    """The engine, where there is none to ask: offline."""
+
+    profile: str = "h100-llama2-70b-tp8"
+
+
+@dataclass(frozen=True, slots=True)
+class AssignSettings(AssignRule):
+    """A rule that gives requests of a trace a class; `class` in YAML."""
+
+    slo_class: Annotated[str, Field(alias="class")]
+
+
+class WorkloadSettings(BaseModel):
+    """How a trace becomes requests, offline."""
+
+    model_config = _STRICT
+
+    assign: list[AssignSettings] = Field(default_factory=list)
+    arrivals: Annotated[Recorded | Poisson | Gamma, Field(discriminator="kind")] = Field(
+        default_factory=Recorded
+    )
+
+
+class Settings(BaseModel):
+    """All that can be configured; every field but `classes` has a default."""
+
+    model_config = _STRICT
+
+    classes: dict[str, SloClassSettings] = Field(min_length=1)
+    default_class: str = ""
+    policy: AnyPolicy = Field(default_factory=PlannedPolicy)
+    predictor: AnyPredictor = Field(default_factory=History)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    workload: WorkloadSettings = Field(default_factory=WorkloadSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        self.tagger()
+        tiers = [c.service_tier for c in self.classes.values() if c.service_tier]
+        if len(set(tiers)) < len(tiers):
+            raise ValueError("classes: two classes have the same service_tier")
+        for rule in self.workload.assign:
+            if rule.slo_class not in self.classes:
+                raise ValueError(f"workload.assign: no class {rule.slo_class!r}")
+        return self
+
+    def slo_classes(self) -> dict[str, SloClass]:
+        """Return the classes by name."""
+        return {name: limits.build(name) for name, limits in self.classes.items()}
+
+    def tagger(self) -> Tagger:
+        """Return a reader of request tags; the first class is the default if none is named."""
+        return Tagger(self.slo_classes(), self.default_class or next(iter(self.classes)))
+
+    def latency(self) -> LinearLatency:
+        """Return the engine's step times, as the profile has them."""
+        return load_profile(self.engine.profile).latency()
+
+    def limits(self) -> EngineLimits:
+        """Return what the engine holds."""
+        engine = self.engine
+        return EngineLimits(
+            engine.max_num_seqs,
+            engine.max_num_batched_tokens,
+            engine.block_size,
+            engine.num_kv_blocks,
+        )
+
+    def with_policy(self, kind: str) -> "Settings":
+        """Return the same settings under another policy, with its defaults."""
+        if kind not in POLICIES:
+            raise ConfigError(f"--policy: {_unknown('policy', kind, POLICIES)}")
+        if self.policy.kind == kind:
+            return self
+        return self.model_copy(update={"policy": POLICIES[kind]()})
+
+    def planner(self, trace: Sequence[TracedRequest] | None = None) -> Planner:
+        """Build a fresh planner.
+
+        Parameters
+        ----------
+        trace
+            For the oracle, which is told its lengths; None online.
+
+        Raises
+        ------
+        ConfigError
+            If a custom part cannot be built, or an oracle is asked for online.
+        """
+        policy: Policy = self.policy.build() if isinstance(self.policy, Custom) else self.policy  # type: ignore[assignment]
+        return Planner(policy, self._predictor(trace), self.policy.guard, fallback=LeastSlack())
+
+    def objective(self) -> Objective:
+        """Return what an order is worth: the planned policy's objective, or the default."""
+        return self.policy.objective if isinstance(self.policy, PlannedPolicy) else Objective()
+
+    def solver(self, kind: str) -> Solver:
+        """Return a solver by kind: the configured one, or one with its defaults.
+
+        Offline there is no step to hide in, so an annealer takes more time.
+        """
+        configured = self.policy.solver if isinstance(self.policy, PlannedPolicy) else None
+        solvers: dict[str, type[Any]] = {"anneal": Anneal, "cpsat": CpSat, "exhaustive": Exhaustive}
+        if kind not in solvers:
+            raise ConfigError(f"--solver: {_unknown('solver', kind, solvers)}")
+        if configured is not None and configured.kind == kind and configured != Anneal():
+            return configured
+        if kind == "anneal":
+            return Anneal(time_budget_ms=OFFLINE_BUDGET_MS, horizon=OFFLINE_HORIZON)
+        return cast("Solver", solvers[kind]())
+
+    def offline(self) -> "Settings":
+        """Return the same settings, with solvers bounded by moves: the same result every time.
+
+        An annealer that is bounded by time alone gets the moves that a core makes in that time.
+        """
+        policy = self.policy
+        if not isinstance(policy, PlannedPolicy) or not isinstance(policy.solver, Anneal):
+            return self
+        solver = policy.solver
+        if solver.time_budget_ms is None:
+            return self
+        moves = solver.move_budget
+        if moves is None:
+            moves = round(solver.time_budget_ms * MOVES_PER_MS)
+        bounded = replace(solver, time_budget_ms=None, move_budget=moves)
+        return self.model_copy(update={"policy": replace(policy, solver=bounded)})
+
+    def _predictor(self, trace: Sequence[TracedRequest] | None) -> Predictor:
+        predictor = self.predictor
+        if isinstance(predictor, CustomPredictor):
+            return cast("Predictor", predictor.build())
+        if not isinstance(predictor, Oracle):
+            return replace(predictor)  # without what it learnt in another run
+        if trace is None:
+            raise ConfigError("predictor.kind: oracle knows lengths from a trace: offline only")
+        return Oracle(lengths={t.request.request_id: t.output_tokens for t in trace})
+
+
+def dump(settings: Settings) -> dict[str, Any]:
+    """Return settings as plain data, as YAML has them; limits that are not set are left out."""
+    adapter = TypeAdapter(Settings)
+    plain: dict[str, Any] = _without_infinite(adapter.dump_python(settings, by_alias=True))
+    return plain
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration."""
+    return TypeAdapter(Settings).json_schema(schema_generator=LenientSchema)
+
+
+def _without_infinite(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape
+    if isinstance(value, dict):
+        return {
+            k: _without_infinite(v) for k, v in value.items() if v != inf and not k.startswith("_")
+        }
+    return [_without_infinite(v) for v in value] if isinstance(value, list) else value
+
+
+def _unknown(what: str, kind: str, known: Iterable[str]) -> str:
+    close = get_close_matches(kind, known, 1)
+    hint = f", did you mean {close[0]}?" if close else ""
+    return f"unknown {what} {kind!r}{hint} (known: {', '.join(known)})"
