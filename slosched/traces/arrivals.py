@@ -1,0 +1,91 @@
+"""When the requests of a trace arrive: as recorded, or from a random process."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+import numpy as np
+
+from slosched.core.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The trace's own times."""
+
+    kind: Literal["recorded"] = "recorded"
+
+    def times(self, recorded: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
+        """Return the recorded times, s."""
+        return recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Poisson:
+    """Independent arrivals: the gaps between them are exponential.
+
+    Parameters
+    ----------
+    rate
+        Requests per second.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive and finite.
+    """
+
+    rate: float
+    kind: Literal["poisson"] = "poisson"
+
+    def __post_init__(self) -> None:
+        _check("rate", self.rate)
+
+    def times(self, recorded: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Draw as many times as were recorded, s, the first of them 0."""
+        return _from_gaps(rng.exponential(1 / self.rate, len(recorded)))
+
+
+@dataclass(frozen=True, slots=True)
+class Gamma:
+    """Bursty arrivals: the gaps between them follow a gamma distribution.
+
+    Parameters
+    ----------
+    rate
+        Requests per second.
+    cv
+        Coefficient of variation of the gaps: 1 is Poisson, above 1 bursty, below 1 steady.
+
+    Raises
+    ------
+    ValueError
+        If either is not positive and finite.
+    """
+
+    rate: float
+    cv: float
+    kind: Literal["gamma"] = "gamma"
+
+    def __post_init__(self) -> None:
+        _check("rate", self.rate)
+        _check("cv", self.cv)
+
+    def times(self, recorded: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Draw as many times as were recorded, s, the first of them 0."""
+        # A gamma's CV is 1/sqrt(shape), its mean shape * scale.
+        shape = self.cv**-2
+        return _from_gaps(rng.gamma(shape, 1 / (self.rate * shape), len(recorded)))
+
+
+Arrivals = Recorded | Poisson | Gamma
+
+
+def _from_gaps(gaps: FloatArray) -> FloatArray:
+    gaps[:1] = 0.0
+    return np.cumsum(gaps)
+
+
+def _check(name: str, value: float) -> None:
+    if not 0 < value < inf:
+        raise ValueError(f"{name} must be greater than 0 and finite, got {value}")
