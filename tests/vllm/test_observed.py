@@ -1,0 +1,97 @@
+"""The latency model learns the engine's real costs from its steps."""
+
+import numpy as np
+import pytest
+
+from slosched.core.latency import LinearLatency
+from slosched.vllm.observed import ObservedLatency, StepShape
+
+TRUTH = LinearLatency(2e-2, 1e-4, 5e-4, 2e-6)
+GUESS = LinearLatency(1e-3, 1e-5, 1e-5, 1e-7)
+
+
+def shapes(count: int, prefill: float = 0.3) -> list[StepShape]:
+    rng = np.random.default_rng(0)
+    return [
+        StepShape(
+            int(rng.integers(1, 512)) if rng.random() < prefill else 0,
+            n := int(rng.integers(1, 32)),
+            n * int(rng.integers(10, 500)),
+        )
+        for _ in range(count)
+    ]
+
+
+def observe(observed: ObservedLatency, steps: list[StepShape], depth: int = 1) -> None:
+    """Run steps back to back; at depth 2 each is handed over while the one before still runs."""
+    now, waiting = observed._last_finish if observed._last_finish > 0 else 0.0, []
+    for shape in steps:
+        observed.start(shape, shape, now)
+        waiting.append(shape)
+        if len(waiting) == depth:
+            done = waiting.pop(0)
+            now += TRUTH.step(*done)
+            observed.finish(done, now)
+
+
+def error(model: LinearLatency) -> float:
+    return max(abs(model.step(*s) / TRUTH.step(*s) - 1) for s in shapes(50))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_finds_the_truth(depth: int) -> None:
+    observed = ObservedLatency(GUESS)
+    observe(observed, shapes(200), depth)
+    assert error(observed.model) < 1e-6
+
+
+def test_keeps_the_given_model_until_it_has_seen_enough() -> None:
+    observed = ObservedLatency(GUESS)
+    observe(observed, shapes(63))
+    assert observed.model == GUESS
+
+
+def test_idle_time_is_no_part_of_a_step() -> None:
+    observed = ObservedLatency(GUESS)
+    now = 0.0
+    for shape in shapes(200):
+        observed.start(shape, shape, now)
+        now += TRUTH.step(*shape)
+        observed.finish(shape, now)
+        now += 100.0
+    assert error(observed.model) < 1e-6
+
+
+def test_compilations_do_not_count() -> None:
+    observed = ObservedLatency(GUESS)
+    now = 0.0
+    for i, shape in enumerate(shapes(256)):
+        observed.start(shape, shape, now)
+        now += TRUTH.step(*shape) * (500.0 if i % 40 == 0 else 1.0)
+        observed.finish(shape, now)
+    assert error(observed.model) < 1e-6
+
+
+def test_long_decoding_does_not_forget_what_prefill_costs() -> None:
+    observed = ObservedLatency(GUESS)
+    observe(observed, shapes(128))
+    observe(observed, shapes(2000, prefill=0.0))
+    assert observed.model.per_prefill_token == pytest.approx(TRUTH.per_prefill_token, rel=1e-3)
+
+
+def test_what_was_never_seen_keeps_its_given_cost() -> None:
+    observed = ObservedLatency(GUESS)
+    observe(observed, shapes(128, prefill=0.0))
+    assert observed.model.per_prefill_token == GUESS.per_prefill_token
+    assert observed.model.base == pytest.approx(TRUTH.base, rel=1e-3)
+
+
+def test_lost_and_unknown_steps_do_not_count() -> None:
+    observed = ObservedLatency(GUESS)
+    shape = StepShape(0, 1, 10)
+    observed.start("lost", shape, 0.0)
+    observed.start("known", shape, 1.0)
+    observed.finish("known", 2.0)
+    observed.finish("unknown", 3.0)
+    assert not observed._in_flight
+    assert [step[-1] for step in observed._steps[False]] == [1.0]
