@@ -249,7 +249,7 @@ HALF = json.dumps("\ud800")
         (f"[{TALK},\n{TALK.replace('gpt', 'gpt!')}\n\n1]", "4: is no JSON list: expected ',', got"),
         (f"[{TALK}]\n[", "2: must end after the list, got '['"),
         (f"[{TALK},\n{{'id': 1, 'conversations': []}}]", "2: is no JSON: Expecting property name"),
-        (f"[{TALK},\n{TALK.replace('"a"', HALF)}]", "2: a text holds half a surrogate"),
+        (f"[{TALK},\n" + TALK.replace('"a"', HALF) + "]", "2: a text holds half a surrogate"),
         ("[" * 100_000, "1: is no JSON"),
     ],
 )
