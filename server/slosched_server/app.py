@@ -1,0 +1,69 @@
+"""The front end as an ASGI application."""
+
+from fastapi import FastAPI, Request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from slosched.core.tags import Tagger
+from slosched_server.errors import not_ready, plain_http
+from slosched_server.metrics import Metrics
+from slosched_server.proxy import Completions, PassThrough
+from slosched_server.settings import ServerSettings
+from slosched_server.upstream import Upstream, healthy
+
+
+def create_app(
+    settings: ServerSettings,
+    tagger: Tagger,
+    upstream: Upstream,
+    registry: CollectorRegistry | None = None,
+) -> FastAPI:
+    """Build the application.
+
+    Parameters
+    ----------
+    settings
+        Limits and timeouts.
+    tagger
+        Reads what requests ask for.
+    upstream
+        The engine.
+    registry
+        Where the metrics live; a fresh one by default.
+    """
+    metrics = Metrics(registry or CollectorRegistry())
+    app = FastAPI(title="slosched", redirect_slashes=False)
+    completions = Completions(tagger, upstream, metrics, settings.max_body_bytes)
+    app.router.routes += [
+        Route("/v1/chat/completions", completions, methods=["POST"]),
+        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/models", PassThrough(upstream), methods=["GET"]),
+    ]
+
+    @app.get("/health")
+    async def health() -> Response:
+        """Answer 200 where the engine does, else 503."""
+        ready = await healthy(upstream, settings.connect_timeout_s)
+        return Response() if ready else not_ready().response()
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        """Answer the front end's own metrics, in Prometheus' text format."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    app.add_exception_handler(HTTPException, _plain_http)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+async def _plain_http(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    headers = dict(error.headers) if error.headers else None
+    return plain_http(error.status_code, error.detail).response(headers)
+
+
+async def _unexpected(_: Request, __: Exception) -> Response:
+    return plain_http(500, "Internal Server Error").response()

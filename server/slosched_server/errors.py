@@ -1,0 +1,86 @@
+"""Errors as OpenAI's clients expect them: status and `{"error": {message, type, param, code}}`."""
+
+import orjson
+from starlette.responses import Response
+
+from slosched.core.errors import SloschedError, TagError
+
+
+class ApiError(SloschedError):
+    """An error that is answered to the client.
+
+    Parameters
+    ----------
+    status
+        The HTTP status.
+    message
+        What is wrong, for people.
+    code
+        What is wrong, for programs.
+    param
+        The header or body field at fault, if there is one.
+    kind
+        OpenAI's `type`: whose fault it is.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str,
+        *,
+        param: str | None = None,
+        kind: str = "invalid_request_error",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self._error = {"message": message, "type": kind, "param": param, "code": code}
+
+    def body(self) -> bytes:
+        """Write the JSON body."""
+        return orjson.dumps({"error": self._error})
+
+    def event(self) -> bytes:
+        """Write a server-sent event, for a stream that has begun and cannot change its status."""
+        return b"data: " + self.body() + b"\n\n"
+
+    def response(self, headers: dict[str, str] | None = None) -> Response:
+        """Make the whole answer."""
+        return Response(self.body(), self.status, headers, "application/json")
+
+
+def bad_tag(error: TagError) -> ApiError:
+    """Blame the header or field that the tag was read from."""
+    return ApiError(400, str(error), "invalid_slo", param=error.source)
+
+
+def bad_request(message: str, param: str | None = None) -> ApiError:
+    """Refuse a request that cannot be passed on."""
+    return ApiError(400, message, "invalid_request", param=param)
+
+
+def body_too_large(limit_bytes: int) -> ApiError:
+    """Refuse a body above `max_body_bytes`."""
+    return ApiError(413, f"the body is larger than {limit_bytes} bytes", "body_too_large")
+
+
+def unreachable(reason: str) -> ApiError:
+    """Say that no answer came: the engine is down, starting, or died before its first byte."""
+    message = f"the engine gave no answer: {reason}"
+    return ApiError(502, message, "engine_unreachable", kind="api_error")
+
+
+def broken_off(reason: str) -> ApiError:
+    """Say that the engine died within an answer."""
+    return ApiError(502, f"the engine broke off: {reason}", "engine_broke_off", kind="api_error")
+
+
+def not_ready() -> ApiError:
+    """Say that the engine is starting, restarting or gone."""
+    return ApiError(503, "the engine is not ready", "engine_not_ready", kind="api_error")
+
+
+def plain_http(status: int, detail: str) -> ApiError:
+    """Give the framework's own errors (no such path, wrong method) the same form."""
+    kind = "invalid_request_error" if status < 500 else "api_error"
+    return ApiError(status, detail, detail.lower().replace(" ", "_"), kind=kind)

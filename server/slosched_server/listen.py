@@ -1,0 +1,44 @@
+"""Taking ports, before anything is started that would have to be stopped again."""
+
+import os
+import socket
+
+from slosched.core.errors import SloschedError
+
+
+class PortError(SloschedError):
+    """A port cannot be listened on."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a listening TCP socket; port 0 takes a free one.
+
+    Raises
+    ------
+    PortError
+        If the port is in use, needs rights that we lack, or the host is none of ours.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except socket.gaierror as error:
+        raise PortError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    except OSError as error:
+        # The standard library's own text repeats the address.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise PortError(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def free_port(host: str, port: int) -> int:
+    """Check that a port is free, or find one for port 0, for a process that will listen later.
+
+    Raises
+    ------
+    PortError
+        If it is not.
+    """
+    with listen(host, port) as taken:
+        number: int = taken.getsockname()[1]
+        return number

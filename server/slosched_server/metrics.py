@@ -1,0 +1,70 @@
+"""What the front end measures, by SLO class; never by tenant or request, whose number is open."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from slosched.core.slo import Slo
+from slosched_server.progress import Progress
+
+# Stands in for the class of a request that was refused before it had one.
+NO_CLASS = "unknown"
+
+_TTFT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0)
+_TPOT_S = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
+_E2E_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Metrics:
+    """The metrics of one front end, in a registry of its own or the caller's."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._requests = Counter(
+            "slosched_requests",
+            "Requests by how they ended: finished, rejected, failed, cancelled by the client.",
+            ("slo_class", "outcome"),
+            registry=registry,
+        )
+        self._violations = Counter(
+            "slosched_request_slo_violation",
+            "Limits that were not kept, by type: ttft, tpot, e2e.",
+            ("slo_class", "type"),
+            registry=registry,
+        )
+        self._latencies = {
+            name: Histogram(
+                f"slosched_request_{name}_seconds",
+                text,
+                ("slo_class",),
+                buckets=buckets,
+                registry=registry,
+            )
+            for name, text, buckets in (
+                ("ttft", "Arrival to first token, of streamed answers.", _TTFT_S),
+                ("tpot", "Time per token after the first, of streamed answers.", _TPOT_S),
+                ("e2e", "Arrival to the end of the answer.", _E2E_S),
+            )
+        }
+
+    def refuse(self) -> None:
+        """Count a request that was refused before it had a class."""
+        self._requests.labels(NO_CLASS, "rejected").inc()
+
+    def end(self, slo_class: str, slo: Slo, progress: Progress, now: float) -> None:
+        """Count a request that ended at `now`, in seconds of the clock of its arrival."""
+        self._requests.labels(slo_class, progress.outcome).inc()
+        if progress.outcome not in ("finished", "cancelled"):
+            return
+        e2e = now - progress.arrival
+        if progress.outcome == "finished":
+            self._observe(slo_class, {"ttft": progress.ttft, "tpot": progress.tpot, "e2e": e2e})
+        # A client that gave up has waited e2e at least: what is over a limit by then was missed.
+        waited = e2e if progress.stream else 0.0
+        ttft = waited if progress.ttft is None else progress.ttft
+        for name, seconds in (("ttft", ttft), ("tpot", progress.tpot or 0.0), ("e2e", e2e)):
+            if seconds > getattr(slo, name):
+                self._violations.labels(slo_class, name).inc()
+
+    def _observe(self, slo_class: str, seconds: dict[str, float | None]) -> None:
+        for name, value in seconds.items():
+            if value is not None:
+                self._latencies[name].labels(slo_class).observe(value)

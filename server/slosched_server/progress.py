@@ -1,0 +1,66 @@
+"""How far one answer has come: the instants and events that its latencies are made of."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["finished", "rejected", "failed", "cancelled"]
+
+_EVENT = b"\ndata:"
+_DONE = b"\ndata: [DONE]"
+
+
+@dataclass(slots=True)
+class Progress:
+    """The times of one request, in seconds of a monotonic clock.
+
+    The first token is taken to come with the first bytes of a streamed body. The time per token
+    is an estimate: the time from there to the last event, over the number of events in between.
+    vLLM writes one event a token, but joins tokens that became ready together, and its first chat
+    event names the role only.
+
+    Parameters
+    ----------
+    arrival
+        When the request came.
+    stream
+        Whether it is answered token by token; otherwise only its end is known.
+    outcome
+        How it ended; "cancelled" until anything else is known.
+    """
+
+    arrival: float
+    stream: bool = False
+    outcome: Outcome = "cancelled"
+    first: float | None = None
+    last: float = 0.0
+    events: int = 0
+    _tail: bytes = field(default=b"\n", repr=False)
+
+    def chunk(self, data: bytes, now: float) -> None:
+        """Note a chunk of the body; events may be cut anywhere."""
+        if not self.stream:
+            return
+        if self.first is None:
+            self.first = self.last = now
+        window = self._tail + data
+        fresh = _events(window) - _events(self._tail)
+        if fresh:
+            self.events += fresh
+            self.last = now
+        self._tail = window[1 - len(_DONE) :]
+
+    @property
+    def ttft(self) -> float | None:
+        """Seconds to the first token, if one was seen."""
+        return None if self.first is None else self.first - self.arrival
+
+    @property
+    def tpot(self) -> float | None:
+        """Seconds for each token after the first, if there was more than one."""
+        if self.first is None or self.events < 2:
+            return None
+        return (self.last - self.first) / (self.events - 1)
+
+
+def _events(data: bytes) -> int:
+    return data.count(_EVENT) - data.count(_DONE)

@@ -1,0 +1,143 @@
+"""The routes that lead to the engine."""
+
+import asyncio
+import re
+import time
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from slosched.core.errors import TagError
+from slosched.core.tags import Tagger
+from slosched_server.body import ClientGoneError, read_body
+from slosched_server.errors import ApiError, bad_request, bad_tag
+from slosched_server.headers import TaggedRequest, tag_request
+from slosched_server.metrics import Metrics
+from slosched_server.progress import Progress
+from slosched_server.relay import Relay, send_error
+from slosched_server.upstream import RawHeaders, Upstream, UpstreamRequest
+
+log = structlog.get_logger()
+
+# The rest of a body that was refused stays unread, so this connection cannot serve another request.
+_LAST = ((b"connection", b"close"),)
+
+# What RFC 9110, section 5.5, keeps out of header values; the HTTP client refuses to send them.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Completions:
+    """The ASGI endpoint of requests that the engine schedules.
+
+    Parameters
+    ----------
+    tagger
+        Reads what a request asks for.
+    upstream
+        Who answers it.
+    metrics
+        Where its outcome is counted.
+    max_body_bytes
+        The largest body that is accepted.
+    """
+
+    def __init__(
+        self, tagger: Tagger, upstream: Upstream, metrics: Metrics, max_body_bytes: int
+    ) -> None:
+        self._tagger = tagger
+        self._upstream = upstream
+        self._metrics = metrics
+        self._limit = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tag the request, send it on, and stream the answer until it or the client ends."""
+        arrival = time.monotonic()
+        try:
+            target, headers = _target(scope), _forwarded(scope)
+            body = await read_body(scope, receive, self._limit)
+            tagged = tag_request(self._tagger, scope["headers"], body)
+        except (ApiError, TagError) as error:
+            self._metrics.refuse()
+            answer = bad_tag(error) if isinstance(error, TagError) else error
+            await send_error(answer, _LAST if answer.status == 413 else (), send)
+        except ClientGoneError:
+            pass
+        else:
+            request = UpstreamRequest(scope["method"], target, headers, tagged.body)
+            await self._relay(request, tagged, arrival, receive, send)
+
+    async def _relay(
+        self,
+        request: UpstreamRequest,
+        tagged: TaggedRequest,
+        arrival: float,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        tag = tagged.tag
+        progress = Progress(arrival, tagged.stream)
+        relay = Relay(self._upstream, progress, ((b"x-slosched-class", tag.slo_class.encode()),))
+        try:
+            await _until_gone(relay, request, receive, send)
+        except asyncio.CancelledError:
+            # The server's own stop: this task ends here either way, and its last words would
+            # be a traceback for each request.
+            log.warning("cut off by the stop of the server")
+        finally:
+            self._metrics.end(tag.slo_class, tag.slo, progress, time.monotonic())
+
+
+class PassThrough:
+    """The ASGI endpoint of everything that is the engine's own affair."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the request on, without a body, and the answer back."""
+        try:
+            request = UpstreamRequest(scope["method"], _target(scope), _forwarded(scope))
+        except ApiError as error:
+            await send_error(error, (), send)
+            return
+        relay = Relay(self._upstream, Progress(time.monotonic()))
+        await _until_gone(relay, request, receive, send)
+
+
+async def _until_gone(relay: Relay, request: UpstreamRequest, receive: Receive, send: Send) -> None:
+    """Relay until the answer ends or the client hangs up, whichever is first."""
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(relay.run(request, send))
+        watch = group.create_task(_cancel_when_gone(receive, work))
+        work.add_done_callback(lambda _: watch.cancel())
+
+
+async def _cancel_when_gone(receive: Receive, work: asyncio.Task[None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    work.cancel()
+
+
+def _target(scope: Scope) -> str:
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    target = path + b"?" + query if query else path
+    if not target.isascii():
+        raise bad_request("the URL must be percent-encoded")
+    return target.decode()
+
+
+def _forwarded(scope: Scope) -> RawHeaders:
+    headers: RawHeaders = scope["headers"]
+    for name, value in headers:
+        if not _is_text(value):
+            field = name.decode("latin-1")
+            raise bad_request(f"{field}: must be UTF-8 without control characters", field)
+    return headers
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        return not _CONTROL.search(value.decode())
+    except UnicodeDecodeError:
+        return False

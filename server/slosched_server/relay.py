@@ -1,0 +1,112 @@
+"""One answer on its way from the engine to the client, byte for byte."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from starlette.types import Message, Send
+
+from slosched_server.errors import ApiError, broken_off, unreachable
+from slosched_server.progress import Outcome, Progress
+from slosched_server.upstream import (
+    RawHeaders,
+    Upstream,
+    UpstreamAnswer,
+    UpstreamError,
+    UpstreamRequest,
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Relay:
+    """Carries one answer.
+
+    Parameters
+    ----------
+    upstream
+        Who answers.
+    progress
+        Told of each chunk and of the outcome.
+    headers
+        Take the place of the engine's own of the same names.
+    """
+
+    upstream: Upstream
+    progress: Progress
+    headers: RawHeaders = ()
+    _begun: bool = False
+    _events: bool = False
+    _gap: bool = True
+
+    async def run(self, request: UpstreamRequest, send: Send) -> None:
+        """Send the request on and the answer back, or say why there is none."""
+        sent = time.monotonic()
+        try:
+            async with self.upstream.send(request) as answer:
+                timing = _server_timing(self.progress.arrival, sent, time.monotonic())
+                head = self._head(answer, timing)
+                async for chunk in answer.body:
+                    # The head waits for the first byte: an engine that dies while the request
+                    # is in its queue is then a 502, and no broken stream.
+                    await self._begin(head, send)
+                    self.progress.chunk(chunk, time.monotonic())
+                    self._gap = chunk.endswith(b"\n\n")
+                    await send(_body(chunk, more=True))
+                await self._begin(head, send)
+                self.progress.outcome = _outcome(answer.status)
+        except UpstreamError as error:
+            await self._fail(error, send)
+            return
+        await send(_body(b"", more=False))
+
+    def _head(self, answer: UpstreamAnswer, timing: bytes) -> Message:
+        names = {name.lower(): value for name, value in answer.headers}
+        # A length that was promised leaves no room for an error event at the end.
+        is_stream = names.get(b"content-type", b"").startswith(b"text/event-stream")
+        self._events = is_stream and b"content-length" not in names
+        ours = {name for name, _ in self.headers}
+        theirs = [(name, value) for name, value in answer.headers if name.lower() not in ours]
+        headers = [*theirs, *self.headers, (b"server-timing", timing)]
+        return {"type": "http.response.start", "status": answer.status, "headers": headers}
+
+    async def _begin(self, head: Message, send: Send) -> None:
+        if not self._begun:
+            self._begun = True
+            await send(head)
+
+    async def _fail(self, error: UpstreamError, send: Send) -> None:
+        self.progress.outcome = "failed"
+        log.warning("engine broke off" if self._begun else "engine unreachable", reason=str(error))
+        if not self._begun:
+            await send_error(unreachable(str(error)), self.headers, send)
+        elif self._events:
+            cut = b"" if self._gap else b"\n\n"
+            await send(_body(cut + broken_off(str(error)).event(), more=False))
+        # Otherwise the body stays unfinished, at which the server cuts the connection: the client
+        # must not take half an answer for a whole one.
+
+
+async def send_error(error: ApiError, headers: Sequence[tuple[bytes, bytes]], send: Send) -> None:
+    """Answer with an error alone."""
+    body = error.body()
+    own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": error.status, "headers": [*own, *headers]})
+    await send(_body(body, more=False))
+
+
+def _body(data: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+def _outcome(status: int) -> Outcome:
+    if status < 400:
+        return "finished"
+    return "rejected" if status < 500 else "failed"
+
+
+def _server_timing(arrival: float, sent: float, answered: float) -> bytes:
+    ours, theirs = (sent - arrival) * 1e3, (answered - sent) * 1e3
+    return b"slosched;dur=%.3f, engine;dur=%.3f" % (ours, theirs)

@@ -1,0 +1,91 @@
+"""The seam between the front end and an engine: one request out, one streamed answer back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from slosched.core.errors import SloschedError
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+# RFC 9110, section 7.6.1: fields that are about one connection and not about the message.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+class UpstreamError(SloschedError):
+    """The engine could not be reached, or broke off before the end of its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """What is sent to the engine: `target` is path and query, headers are end-to-end only."""
+
+    method: str
+    target: str
+    headers: RawHeaders = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    """What comes back; reading `body` raises `UpstreamError` where the engine breaks off."""
+
+    status: int
+    headers: RawHeaders
+    body: AsyncIterator[bytes]
+
+
+class Upstream(Protocol):
+    """Somewhere that requests are answered."""
+
+    def send(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamAnswer]:
+        """Send a request; leaving the context before the body's end aborts it there.
+
+        Raises
+        ------
+        UpstreamError
+            On entering, if no answer begins.
+        """
+        ...
+
+
+def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Drop the hop-by-hop fields, those that `Connection` names among them."""
+    fields = [(name.lower(), name, value) for name, value in headers]
+    named = {
+        token.strip().lower()
+        for lower, _, value in fields
+        if lower == b"connection"
+        for token in value.split(b",")
+    }
+    return [
+        (name, value)
+        for lower, name, value in fields
+        if lower not in HOP_BY_HOP and lower not in named
+    ]
+
+
+async def healthy(upstream: Upstream, timeout_s: float) -> bool:
+    """Whether the engine answers 200 on `/health` within `timeout_s` seconds."""
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            upstream.send(UpstreamRequest("GET", "/health")) as answer,
+        ):
+            return answer.status == 200
+    except (UpstreamError, TimeoutError):
+        return False
