@@ -1,0 +1,133 @@
+"""Running the front end until it is told to stop, alone or with an engine behind it."""
+
+import asyncio
+import math
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from slosched.core.tags import Tagger
+from slosched_server.app import create_app
+from slosched_server.child import EngineCommand
+from slosched_server.http_upstream import HttpUpstream
+from slosched_server.listen import listen
+from slosched_server.settings import ServerSettings
+from slosched_server.supervisor import Supervisor
+
+log = structlog.get_logger()
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to us: the engine has to be stopped after the last request."""
+        yield
+
+
+def run_gateway(settings: ServerSettings, tagger: Tagger, upstream_url: str) -> None:
+    """Serve before an engine that runs already, until SIGINT or SIGTERM.
+
+    Raises
+    ------
+    PortError
+        If the port cannot be listened on.
+    """
+    with closing(listen(settings.host, settings.port)) as listener:
+        asyncio.run(_run(settings, tagger, upstream_url, listener, None))
+
+
+def run_engine(
+    settings: ServerSettings, tagger: Tagger, command: EngineCommand, engine_url: str
+) -> None:
+    """Start an engine and serve before it, until SIGINT or SIGTERM.
+
+    Raises
+    ------
+    PortError
+        If the port cannot be listened on; the engine has not been started then.
+    EngineError
+        If the engine fails to start, or ends and is not to be restarted again.
+    """
+    with closing(listen(settings.host, settings.port)) as listener:
+        asyncio.run(_run(settings, tagger, engine_url, listener, command))
+
+
+async def _run(
+    settings: ServerSettings,
+    tagger: Tagger,
+    url: str,
+    listener: socket.socket,
+    command: EngineCommand | None,
+) -> None:
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    async with HttpUpstream(url, settings.connect_timeout_s) as upstream:
+        server = _Server(_uvicorn_config(settings, create_app(settings, tagger, upstream)))
+        serving = asyncio.create_task(server.serve([listener]))
+        host, port = listener.getsockname()[:2]
+        log.info("listening", url=f"http://{host}:{port}", engine=url)
+        engine = None
+        if command is not None:
+            engine = asyncio.create_task(Supervisor(command, upstream, settings).run())
+        await _until_stopped(server, serving, engine, signals)
+
+
+async def _until_stopped(
+    server: uvicorn.Server,
+    serving: asyncio.Task[None],
+    engine: asyncio.Task[Any] | None,
+    signals: asyncio.Queue[signal.Signals],
+) -> None:
+    """Wait for a signal, or for the engine's end; then drain, and only then end the engine."""
+    told = asyncio.create_task(signals.get())
+    running = {told, serving} | ({engine} if engine else set())
+    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    if told.done():
+        log.info("stopping, requests in flight may finish; once more to stop at once")
+    told.cancel()
+    server.should_exit = True
+    hurry = asyncio.create_task(_hurry(server, engine, signals))
+    try:
+        await serving
+    finally:
+        if engine:
+            await _end(engine)
+        hurry.cancel()
+
+
+async def _hurry(
+    server: uvicorn.Server, engine: asyncio.Task[Any] | None, signals: asyncio.Queue[signal.Signals]
+) -> None:
+    while await signals.get():
+        server.force_exit = True
+        if engine:
+            engine.cancel()
+
+
+async def _end(engine: asyncio.Task[Any]) -> None:
+    engine.cancel()
+    await asyncio.wait({engine})
+    if not engine.cancelled():
+        engine.result()
+
+
+def _uvicorn_config(settings: ServerSettings, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        # The engine's own `server` and `date` are passed on.
+        server_header=False,
+        date_header=False,
+        # Longer than clients keep idle connections, so that it is they who close.
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
+    )

@@ -1,0 +1,181 @@
+"""`slosched serve` and `slosched gateway`: live traffic, with and without an engine of our own."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slosched.cli.common import Config, Quiet, Set, Verbose, load, reported
+
+if TYPE_CHECKING:
+    from slosched.config.schema import Settings
+    from slosched_server.settings import ServerSettings
+
+# The engine is ours alone: clients come through the front end.
+_ENGINE_HOST = "127.0.0.1"
+
+# Flags of vLLM that would make it a server we do not know of, and what to say instead.
+_OURS = {
+    "--host": "clients come through the front end, see --host before the --",
+    "--port": "use --engine-port",
+    "--model": "name it once, as MODEL",
+    "--uds": "use --engine-port",
+}
+
+Host = Annotated[
+    str | None, typer.Option(help="Address to listen on; else server.host of the configuration.")
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=65535, metavar="PORT", help="Port to listen on, 0 for any; else server.port."
+    ),
+]
+
+
+def serve(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder or name.")],
+    vllm_args: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]", help="Handed to vLLM.")
+    ] = None,
+    config: Config = None,
+    set_: Set = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Schedule by this one, with its defaults.", metavar="NAME")
+    ] = None,
+    host: Host = None,
+    port: Port = None,
+    engine_port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="PORT", help="vLLM's own port, 0 for any free one."),
+    ] = 0,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Start vLLM with the SLO-aware scheduler, and the front end before it.
+
+    Ends with SIGINT or SIGTERM: requests in flight finish first, and no process is left behind.
+
+    \b
+    Examples:
+      slosched serve Qwen/Qwen3-8B --config slosched.yaml
+      slosched serve ./model --policy edf --port 9000 -- --max-num-seqs 32 --dtype float16
+    """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
+    with reported(verbose, quiet):
+        settings, overrides = load(config, set_, policy)
+        server = _server(settings, host, port)
+        _check_model(model)
+        _check_flags(vllm_args or [])
+
+        from slosched_server.child import EngineCommand
+        from slosched_server.listen import free_port
+        from slosched_server.run import run_engine
+
+        engine_port = free_port(_ENGINE_HOST, engine_port)
+        command = EngineCommand(
+            engine_arguments(model, engine_port, vllm_args or []),
+            engine_environment(config, overrides),
+        )
+        run_engine(server, settings.tagger(), command, f"http://{_ENGINE_HOST}:{engine_port}")
+
+
+def gateway(
+    upstream: Annotated[
+        str, typer.Option(help="Root URL of the vLLM server, without /v1.", metavar="URL")
+    ],
+    config: Config = None,
+    set_: Set = None,
+    host: Host = None,
+    port: Port = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Start the front end alone, before a vLLM server that runs already.
+
+    The server schedules by SLO if it was started with `--scheduler-cls slosched.vllm.SloScheduler`.
+
+    \b
+    Example:
+      slosched gateway --upstream http://127.0.0.1:8001 --config slosched.yaml
+    """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
+    with reported(verbose, quiet):
+        _check_url(upstream)
+        settings, _ = load(config, set_)
+
+        from slosched_server.run import run_gateway
+
+        run_gateway(_server(settings, host, port), settings.tagger(), upstream)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command()(serve)
+    app.command()(gateway)
+
+
+def engine_arguments(model: str, port: int, vllm_args: Sequence[str]) -> list[str]:
+    """Write the engine's command line; the user's flags come last, so that they win."""
+    return [
+        sys.executable,
+        *("-m", "slosched.vllm.launch"),
+        *("--model", model),
+        *("--host", _ENGINE_HOST, "--port", str(port)),
+        *("--scheduler-cls", "slosched.vllm.SloScheduler"),
+        *vllm_args,
+    ]
+
+
+def engine_environment(config: Path | None, overrides: Sequence[str]) -> dict[str, str]:
+    """Write the environment that tells the scheduler, in the engine's process, its settings."""
+    environment = {"SLOSCHED_SET": json.dumps(list(overrides))}
+    if config is not None:
+        environment["SLOSCHED_CONFIG"] = str(config.resolve())
+    return environment
+
+
+def _server(settings: "Settings", host: str | None, port: int | None) -> "ServerSettings":
+    from slosched.core.errors import ConfigError
+
+    server: ServerSettings = settings.server
+    try:
+        return replace(
+            server,
+            host=server.host if host is None else host,
+            port=server.port if port is None else port,
+        )
+    except ValueError as error:
+        raise ConfigError(f"--{error}") from error
+
+
+def _check_model(model: str) -> None:
+    from slosched.core.errors import ConfigError
+
+    # A name on a model hub has one slash at most.
+    looks_like_a_path = model.startswith(("/", ".", "~")) or model.count(os.sep) > 1
+    if looks_like_a_path and not Path(model).exists():
+        raise ConfigError(f"MODEL: no such folder: {model}")
+
+
+def _check_flags(vllm_args: Sequence[str]) -> None:
+    from slosched.core.errors import ConfigError
+
+    for flag in vllm_args:
+        if (name := flag.split("=")[0]) in _OURS:
+            raise ConfigError(f"{name} is not for vLLM to set here: {_OURS[name]}")
+
+
+def _check_url(url: str) -> None:
+    from urllib.parse import urlsplit
+
+    from slosched.core.errors import ConfigError
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"--upstream: must be like http://127.0.0.1:8001, got {url}")
+    if parts.query or parts.fragment or parts.path.rstrip("/").endswith("/v1"):
+        raise ConfigError(f"--upstream: give the server's root, without /v1, got {url}")
