@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from slosched.config.schema import Settings
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file with classes and policy.")]
@@ -20,6 +22,9 @@ Set = Annotated[
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings and errors only.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+
+
+PIPE_WIDTH = 200
 
 
 class Format(StrEnum):
@@ -48,6 +53,16 @@ def load(
         chosen.append(f"policy={{kind: {policy}}}")
         settings = loader.load(config, chosen)
     return settings, chosen
+
+
+def show(table: "Table") -> None:
+    """Print a table on stdout; into a pipe or file, as wide as it wants to be."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    console.print(table)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from slosched.version import __version__
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Serve every LLM request by the deadline that it asked for.",
@@ -25,7 +25,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[  # noqa: ARG001 - typer calls back
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say and end.")
     ] = False,
 ) -> None:

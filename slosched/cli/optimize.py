@@ -47,7 +47,6 @@ def optimize(
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
         import orjson
-        from rich.console import Console
 
         from slosched.cli import common, workload
         from slosched.core.errors import ConfigError
@@ -79,7 +78,7 @@ def optimize(
         if output_format is Format.json:
             typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
         else:
-            Console().print(plan_table(result))
+            common.show(plan_table(result))
 
 
 def register(app: typer.Typer) -> None:

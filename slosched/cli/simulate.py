@@ -81,7 +81,7 @@ def simulate(
         if output_format is Format.json:
             typer.echo(text.decode())
         else:
-            Console(soft_wrap=False).print(runs_table(runs))
+            common.show(runs_table(runs))
 
 
 def register(app: typer.Typer) -> None:
@@ -109,8 +109,8 @@ def _run(
     per_request: bool,
 ) -> dict[str, Any]:
     from slosched.config.schema import dump
-    from slosched.sim.summary import per_request_arrays, summarize
     from slosched.sim.engine import SimulatedEngine
+    from slosched.sim.summary import per_request_arrays, summarize
     from slosched.version import __version__
 
     kind = settings.policy.kind

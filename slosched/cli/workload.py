@@ -21,10 +21,11 @@ def requests(
     traces: Sequence[Path], settings: "Settings", limit: int | None, load: float, seed: int
 ) -> "list[TracedRequest]":
     """Read traces, merged by time, as requests of the configured classes."""
+    from slosched.core.errors import TraceError
     from slosched.traces import read
     from slosched.traces.workload import build
 
-    return build(
+    built = build(
         [read(path, limit) for path in traces],
         settings.slo_classes(),
         settings.tagger().default_class,
@@ -33,3 +34,6 @@ def requests(
         load=load,
         seed=seed,
     )
+    if not built:
+        raise TraceError(f"{traces[0]}: holds no request")
+    return built

@@ -29,6 +29,7 @@ from slosched.policies.least_slack import LeastSlack
 from slosched.policies.planned import Planned
 from slosched.policies.priority import Priority
 from slosched.policies.sjf import Sjf
+from slosched.policies.unions import by_kind
 from slosched.predictors.history import History
 from slosched.predictors.oracle import Oracle
 from slosched.traces.workload import AssignRule, Gamma, Poisson, Recorded
@@ -104,7 +105,7 @@ class CustomPredictor(Custom):
     """A predictor of the user's own."""
 
 
-AnySolver = Annotated[Anneal | CpSat | Exhaustive | CustomSolver, Field(discriminator="kind")]
+AnySolver = Annotated[Anneal | CpSat | Exhaustive | CustomSolver, *by_kind("anneal")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class PlannedPolicy(Planned):
 
 AnyPolicy = Annotated[
     Fcfs | Priority | Edf | LeastSlack | Sjf | AgedSjf | Isrtf | PlannedPolicy | CustomPolicy,
-    Field(discriminator="kind"),
+    *by_kind("planned"),
 ]
 POLICIES: Mapping[str, type[Guarded]] = {
     "fcfs": Fcfs,
@@ -131,7 +132,7 @@ POLICIES: Mapping[str, type[Guarded]] = {
 }
 
 
-AnyPredictor = Annotated[Oracle | History | CustomPredictor, Field(discriminator="kind")]
+AnyPredictor = Annotated[Oracle | History | CustomPredictor, *by_kind("history")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class WorkloadSettings(BaseModel):
     model_config = _STRICT
 
     assign: list[AssignSettings] = Field(default_factory=list)
-    arrivals: Annotated[Recorded | Poisson | Gamma, Field(discriminator="kind")] = Field(
+    arrivals: Annotated[Recorded | Poisson | Gamma, *by_kind("recorded")] = Field(
         default_factory=Recorded
     )
 

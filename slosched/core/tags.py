@@ -62,6 +62,11 @@ class Tagger:
     default_class
         For requests that ask for nothing.
 
+    Attributes
+    ----------
+    default_class
+        As given.
+
     Raises
     ------
     ValueError
@@ -73,7 +78,7 @@ class Tagger:
             known = ", ".join(classes) or "none"
             raise ValueError(f"default_class: no class {default_class!r}; known: {known}")
         self._classes = dict(classes)
-        self._default = default_class
+        self.default_class = default_class
         self._tiers = {c.service_tier: c.name for c in classes.values() if c.service_tier}
 
     def read(self, headers: Headers, service_tier: object = None) -> Tag:
@@ -114,7 +119,7 @@ class Tagger:
             If the arguments are malformed or name an unknown class.
         """
         xargs = xargs or {}
-        name = str(xargs.get("slosched_class", self._default))
+        name = str(xargs.get("slosched_class", self.default_class))
         self._known(name, "slosched_class")
         limits = {
             limit: _milliseconds(xarg, str(xargs[xarg]))
@@ -129,7 +134,7 @@ class Tagger:
             return header[1]
         if service_tier is None or service_tier in _NEUTRAL_TIERS:
             tier = self._tiers.get("default") if service_tier == "default" else None
-            return tier or self._default
+            return tier or self.default_class
         if not isinstance(service_tier, str) or service_tier not in self._tiers:
             known = ", ".join(sorted({*self._tiers, *_NEUTRAL_TIERS}))
             raise TagError(SERVICE_TIER, f"no class for {service_tier!r}; known: {known}")

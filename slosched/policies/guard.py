@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
 
 from slosched.core.plan import Plan
 from slosched.core.snapshot import Snapshot
+from slosched.policies.unions import by_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class NoGuard:
         return plan
 
 
-Guard = Annotated[BoundedPasses | NoGuard, Field(discriminator="kind")]
+Guard = Annotated[BoundedPasses | NoGuard, *by_kind("bounded_passes")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class History:
     prior_tokens: float = 200.0
     prior_weight: float = 4.0
     half_life: float = 1000.0
-    _counts: dict[str, FloatArray] = field(default_factory=dict, init=False, repr=False)
+    _counts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("prior_tokens", "prior_weight", "half_life"):
@@ -59,7 +59,7 @@ class History:
         return np.maximum(left, 1.0)
 
     def _histogram(self, slo_class: str) -> FloatArray:
-        counts = self._counts.get(slo_class)
+        counts: FloatArray | None = self._counts.get(slo_class)
         if counts is None:
             # Exponential lengths around the prior: the memoryless guess.
             density = np.exp(-CENTRES / self.prior_tokens) * CENTRES

@@ -1,41 +1,43 @@
 """Results as tables for a terminal."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
 
 from rich.table import Table
+
+
+class _Column(NamedTuple):
+    header: str
+    cell: Callable[[dict[str, Any]], object]
 
 
 def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
     """Make a row of each run: attainment in all and by class, then latencies."""
     classes = sorted({name for run in runs for name in run["per_class"]})
+    columns = [
+        _Column("load", lambda run: f"{run['load']:g}"),
+        _Column("policy", lambda run: str(run["policy"])),
+        _Column("SLO met", lambda run: _percent(run["slo_attainment"])),
+        *(_of_class(name) for name in classes if len(classes) > 1),
+        _Column("goodput/s", lambda run: f"{run['request_goodput']:.2f}"),
+        _Column("mean TTFT s", lambda run: _seconds(run["mean_ttft_ms"])),
+        _Column("p99 TTFT s", lambda run: _seconds(run["p99_ttft_ms"])),
+        _Column("mean e2e s", lambda run: _seconds(run["mean_e2el_ms"])),
+    ]
+    columns.extend(
+        _Column(count, itemgetter(count))
+        for count in ("preemptions", "failed", "plan_failures")
+        if any(run[count] for run in runs)
+    )
     table = Table(title=_title(runs))
-    table.add_column("load", justify="right")
-    table.add_column("policy")
-    table.add_column("SLO met", justify="right")
-    for name in classes if len(classes) > 1 else []:
-        table.add_column(name, justify="right")
-    headers = ("goodput/s", "mean TTFT s", "p99 TTFT s", "mean TPOT ms", "mean e2e s", "preempted")
-    for header in (*headers, "failed"):
-        table.add_column(header, justify="right")
-    for i, run in enumerate(runs):
-        by_class = [
-            _percent(run["per_class"].get(name, {}).get("slo_attainment")) for name in classes
-        ]
-        table.add_row(
-            f"{run['load']:g}",
-            run["policy"],
-            _percent(run["slo_attainment"]),
-            *(by_class if len(classes) > 1 else []),
-            f"{run['request_goodput']:.2f}",
-            _seconds(run["mean_ttft_ms"]),
-            _seconds(run["p99_ttft_ms"]),
-            "-" if run["mean_tpot_ms"] is None else f"{run['mean_tpot_ms']:.0f}",
-            _seconds(run["mean_e2el_ms"]),
-            str(run["preemptions"]),
-            str(run["failed"]),
-            end_section=i + 1 < len(runs) and runs[i + 1]["load"] != run["load"],
-        )
+    for column in columns:
+        justify: Literal["left", "right"] = "left" if column.header == "policy" else "right"
+        table.add_column(column.header, justify=justify, no_wrap=column.header == "policy")
+    for run, following in zip_longest(runs, runs[1:]):
+        ends = following is not None and following["load"] != run["load"]
+        table.add_row(*(str(column.cell(run)) for column in columns), end_section=ends)
     return table
 
 
@@ -49,6 +51,10 @@ def plan_table(result: dict[str, Any]) -> Table:
     table.add_row("mean latency", f"{result['mean_e2el_ms'] / 1e3:.2f} s")
     table.add_row("solver", f"{result['solver']}, {result['solve_s']:.2f} s")
     return table
+
+
+def _of_class(name: str) -> _Column:
+    return _Column(name, lambda run: _percent(run["per_class"].get(name, {}).get("slo_attainment")))
 
 
 def _title(runs: Sequence[dict[str, Any]]) -> str:

@@ -66,7 +66,10 @@ class OfflinePlan:
         }
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield a line per request, in the plan's order; None for times that never come."""
+        """Yield a line per request, in the plan's order; None for times that never come.
+
+        `start_ms` is when its prompt must begin, at the latest, to have the first token in time.
+        """
         met, solution = self.attained, self.solution
         for order, row in enumerate(solution.order):
             never = not np.isfinite(solution.finish[row])

@@ -78,7 +78,7 @@ def _share(met: BoolArray) -> float | None:
 
 
 def per_request_arrays(records: Records) -> dict[str, list[Any]]:
-    """Lists over the trace's requests; times in ms, None where there is none."""
+    """List what happened to each request of the trace; times in ms, None where there is none."""
     return {
         "request_ids": [traced.request.request_id for traced in records.trace],
         "slo_classes": [traced.request.slo_class for traced in records.trace],
