@@ -73,7 +73,8 @@ async def _run(
         server = _Server(_uvicorn_config(settings, create_app(settings, tagger, upstream)))
         serving = asyncio.create_task(server.serve([listener]))
         host, port = listener.getsockname()[:2]
-        log.info("listening", url=f"http://{host}:{port}", engine=url)
+        shown = f"[{host}]" if ":" in host else host
+        log.info("listening", url=f"http://{shown}:{port}", engine=url)
         engine = None
         if command is not None:
             engine = asyncio.create_task(Supervisor(command, upstream, settings).run())

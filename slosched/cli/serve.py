@@ -67,10 +67,11 @@ def serve(
       slosched serve ./model --policy edf --port 9000 -- --max-num-seqs 32 --dtype float16
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
-        settings, overrides = load(config, set_, policy)
-        server = _server(settings, host, port)
         _check_model(model)
         _check_flags(vllm_args or [])
+        settings, overrides = load(config, set_, policy)
+        server = _server(settings, host, port)
+        _check_ports(server.port, engine_port)
 
         from slosched_server.child import EngineCommand
         from slosched_server.listen import free_port
@@ -167,6 +168,13 @@ def _check_flags(vllm_args: Sequence[str]) -> None:
     for flag in vllm_args:
         if (name := flag.split("=")[0]) in _OURS:
             raise ConfigError(f"{name} is not for vLLM to set here: {_OURS[name]}")
+
+
+def _check_ports(port: int, engine_port: int) -> None:
+    from slosched.core.errors import ConfigError
+
+    if port == engine_port != 0:
+        raise ConfigError(f"--engine-port: {port} is the port of the front end")
 
 
 def _check_url(url: str) -> None:

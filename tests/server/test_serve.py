@@ -40,7 +40,7 @@ class Program:
         )
         self.lines: list[str] = []
         self._fresh: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def __enter__(self) -> Self:
@@ -84,6 +84,8 @@ def pid_file(tmp_path: Path) -> Path:
 @contextmanager
 def serving(pid_file: Path, *arguments: str, manner: str = "family") -> Iterator[Program]:
     environment = {"FAKE_ENGINE": manner, "FAKE_ENGINE_PIDS": str(pid_file)}
+    # A program that is killed leaves its folder for metrics behind.
+    environment["TMPDIR"] = str(pid_file.parent)
     with Program(["serve", "model", "--port", "0", *arguments], environment) as program:
         yield program
     wait_until_gone(pid_file, 0)
@@ -204,6 +206,7 @@ def test_a_port_in_use_is_said_before_the_engine_is_started(pid_file: Path, opti
         ("serve", ["./no-such-model"], "MODEL: no such folder: ./no-such-model"),
         ("serve", ["m", "--config", "no.yaml"], "no.yaml: No such file or directory"),
         ("serve", ["m", "--", "--port=9"], "--port is not for vLLM to set here: "),
+        ("serve", ["m", "--port", "81", "--engine-port", "81"], "--engine-port: 81 is the port of"),
         ("serve", ["m", "--host", "no.such.host.invalid"], "cannot listen on no.such.host"),
         ("gateway", ["--upstream", "localhost:80"], "--upstream: must be like http://"),
         ("gateway", ["--upstream", "http://h/v1/"], "--upstream: give the server's root"),
