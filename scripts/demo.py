@@ -70,7 +70,9 @@ class Outcome:
     @property
     def met(self) -> bool:
         """Whether its limits held."""
-        return all(getattr(self, name) <= limit for name, limit in LIMITS_MS[self.slo_class].items())
+        return all(
+            getattr(self, name) <= limit for name, limit in LIMITS_MS[self.slo_class].items()
+        )
 
 
 def jobs() -> list[Job]:
@@ -229,5 +231,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    # Ended or interrupted, it takes its server along.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Random snapshots and traces, small enough that hypothesis can shrink them to something readable."""
+"""Random snapshots and traces, small enough that hypothesis shrinks them to something readable."""
 
 from math import inf
 

@@ -52,6 +52,9 @@ def is_cpu_build() -> bool:
 def set_cpu_defaults(environ: MutableMapping[str, str], flags: Sequence[str]) -> None:
     """Set what a CPU engine needs to start well, unless the user said otherwise."""
     defaults = dict(_CPU_DEFAULTS)
+    # A core stays free for the server: threads that wait for one that was put aside cost more
+    # than they add (measured on two cores: 0.07 s a step with one thread, 0.08 to 1.5 s with two).
+    defaults["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 2) - 1, 1))
     if any(flag.split("=")[0].replace("_", "-") in _KV_FLAGS for flag in flags):
         del defaults["VLLM_CPU_KVCACHE_SPACE"]
     for name, value in defaults.items():

@@ -11,7 +11,10 @@ from typer.testing import CliRunner, Result
 
 from slosched.cli.main import app
 
-CHAT = "classes: {chat: {ttft_ms: 1000}}\npolicy: {kind: planned, solver: {kind: anneal, move_budget: 40}}\n"
+CHAT = """
+classes: {chat: {ttft_ms: 1000}}
+policy: {kind: planned, solver: {kind: anneal, move_budget: 40}}
+"""
 REAL = Path("../shared/data/azure_2023_conv.csv")
 
 
@@ -49,8 +52,9 @@ def config(tmp_path: Path) -> Path:
 
 def test_simulate_has_a_run_for_each_policy_and_load(trace: Path, config: Path) -> None:
     """Laws 1 and 4, from the outside."""
-    arguments = ("simulate", trace, "--config", config, "--limit", 60, "--format", "json", "-q")
-    arguments += ("--policy", "all", "--load", 1, "--load", 2, "--set", "predictor.kind=oracle")
+    arguments: list[object] = ["simulate", trace, "--config", config, "--limit", 60, "-q"]
+    arguments += ["--format", "json", "--policy", "all", "--load", 1, "--load", 2]
+    arguments += ["--set", "predictor.kind=oracle"]
     first, second = run(*arguments), run(*arguments)
     assert first.exit_code == 0, first.output
     assert first.stdout == second.stdout
@@ -155,7 +159,9 @@ def test_config_check_points_at_line_and_column(tmp_path: Path) -> None:
     path.write_text("classes:\n  code: {ttf_ms: 1000}\n", encoding="utf-8")
     result = run("config", "check", path)
     assert result.exit_code == 2
-    assert f"{path}:2:10: classes.code.ttf_ms: unknown field, did you mean ttft_ms?" in result.stderr
+    assert (
+        f"{path}:2:10: classes.code.ttf_ms: unknown field, did you mean ttft_ms?" in result.stderr
+    )
 
 
 def test_config_show_prints_what_config_check_accepts(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def simulated(
 
 @settings(max_examples=150, deadline=None)
 @given(traces(), policies(), engine_limits())
-def test_every_request_ends_once_and_leaves_nothing_behind(trace, policy, limits) -> None:
+def test_every_request_ends_once_and_leaves_nothing_behind(
+    trace: list[TracedRequest], policy: Policy, limits: EngineLimits
+) -> None:
     """Laws 1 and 2: injected = finished + failed, and the KV cache is whole again."""
     records, engine, planner = simulated(trace, policy, limits)
     failed = [
@@ -97,7 +99,9 @@ def test_every_request_ends_once_and_leaves_nothing_behind(trace, policy, limits
 
 @settings(max_examples=80, deadline=None)
 @given(traces(), policies(), engine_limits())
-def test_time_does_not_run_back(trace, policy, limits) -> None:
+def test_time_does_not_run_back(
+    trace: list[TracedRequest], policy: Policy, limits: EngineLimits
+) -> None:
     """Law 3: a request starts after it came and ends after it started; gaps are positive."""
     records, _, _ = simulated(trace, policy, limits)
     done = records.finished
@@ -108,7 +112,9 @@ def test_time_does_not_run_back(trace, policy, limits) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(traces(), policies(), engine_limits(), st.integers(1, 24))
-def test_no_decision_uses_the_future(trace, policy, limits, cut) -> None:
+def test_no_decision_uses_the_future(
+    trace: list[TracedRequest], policy: Policy, limits: EngineLimits, cut: int
+) -> None:
     """Law 3: what comes later changes nothing that was over before it came."""
     whole, _, _ = simulated(trace, policy, limits)
     part, _, _ = simulated(trace[:cut], policy, limits)
@@ -120,7 +126,9 @@ def test_no_decision_uses_the_future(trace, policy, limits, cut) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(traces(), policies(), engine_limits())
-def test_the_same_inputs_give_the_same_bytes(trace, policy, limits) -> None:
+def test_the_same_inputs_give_the_same_bytes(
+    trace: list[TracedRequest], policy: Policy, limits: EngineLimits
+) -> None:
     """Law 4."""
     reports = [orjson.dumps(summarize(simulated(trace, policy, limits)[0])) for _ in range(2)]
     assert reports[0] == reports[1]
@@ -131,13 +139,16 @@ class Constant:
     """A predictor for tests: it knows nothing."""
 
     def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
+        assert len(requests) == len(produced)
         assert not any(hasattr(request, "output_tokens") for request in requests)
         return np.full(len(requests), 50.0)
 
 
 @settings(max_examples=60, deadline=None)
 @given(traces(), policies(), engine_limits(), st.data())
-def test_only_the_oracle_knows_lengths(trace, policy, limits, data) -> None:
+def test_only_the_oracle_knows_lengths(
+    trace: list[TracedRequest], policy: Policy, limits: EngineLimits, data: st.DataObject
+) -> None:
     """Law 5: two futures that differ in lengths look the same until a length shows."""
     other = [
         TracedRequest(t.request, t.output_tokens + data.draw(st.integers(0, 30))) for t in trace
@@ -157,7 +168,9 @@ def test_only_the_oracle_knows_lengths(trace, policy, limits, data) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(traces(max_size=40), st.integers(1, 6))
-def test_the_guard_bounds_how_often_anybody_is_passed(trace, passes) -> None:
+def test_the_guard_bounds_how_often_anybody_is_passed(
+    trace: list[TracedRequest], passes: int
+) -> None:
     """Law 13: once a request was passed that often, only earlier ones still go before it."""
     admitted: list[int] = []
     planner = Planner(Sjf(), oracle(trace), BoundedPasses(passes=passes), Fcfs())

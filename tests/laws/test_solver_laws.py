@@ -1,6 +1,7 @@
 """Laws 6, 7, 8 and 9 of docs/laws.md."""
 
 from math import inf
+from random import Random
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slosched import EngineLimits, LinearLatency, Objective, Plan, PlanError, Problem, Slo, Snapshot
-from slosched.core.objective import KINDS, attained
+from slosched.core.objective import KINDS, ObjectiveKind, attained
 from slosched.core.snapshot import LIVE, UNRANKED
 from slosched.policies.planned import Planned
 from slosched_solvers.anneal import Anneal
@@ -27,7 +28,9 @@ kinds = st.sampled_from(KINDS)
 
 @settings(max_examples=400, deadline=None)
 @given(snapshots(max_size=25), st.randoms(use_true_random=False), st.data())
-def test_the_rollout_equals_its_plain_python_twin(snapshot, random, data) -> None:
+def test_the_rollout_equals_its_plain_python_twin(
+    snapshot: Snapshot, random: Random, data: st.DataObject
+) -> None:
     """Law 7, under KV pressure and with preempted requests as well."""
     instance = build(snapshot)
     running = np.flatnonzero(snapshot.running & (snapshot.prefill == 0))
@@ -43,7 +46,9 @@ def test_the_rollout_equals_its_plain_python_twin(snapshot, random, data) -> Non
 
 @settings(max_examples=150, deadline=None)
 @given(snapshots(max_size=20), kinds, st.booleans())
-def test_a_solution_is_a_permutation_and_its_cost_is_its_own(snapshot, kind, preemption) -> None:
+def test_a_solution_is_a_permutation_and_its_cost_is_its_own(
+    snapshot: Snapshot, kind: ObjectiveKind, preemption: bool
+) -> None:
     """Law 8; the order and the preemptions, rolled out again, cost what the solver said."""
     problem = Problem(snapshot, Objective(kind), preemption)
     solution = MOVES.solve(problem)
@@ -58,7 +63,9 @@ def test_a_solution_is_a_permutation_and_its_cost_is_its_own(snapshot, kind, pre
 
 @settings(max_examples=60, deadline=None)
 @given(snapshots(max_size=20), kinds, st.booleans())
-def test_annealing_is_never_worse_than_its_best_start(snapshot, kind, preemption) -> None:
+def test_annealing_is_never_worse_than_its_best_start(
+    snapshot: Snapshot, kind: ObjectiveKind, preemption: bool
+) -> None:
     """Law 6, its last part."""
     problem = Problem(snapshot, Objective(kind), preemption)
     evaluate = Evaluator(build(snapshot), problem.objective)
@@ -68,7 +75,9 @@ def test_annealing_is_never_worse_than_its_best_start(snapshot, kind, preemption
 
 @settings(max_examples=40, deadline=None)
 @given(snapshots(max_size=7, max_running=2), kinds)
-def test_nothing_beats_exhaustive_search_on_small_instances(snapshot, kind) -> None:
+def test_nothing_beats_exhaustive_search_on_small_instances(
+    snapshot: Snapshot, kind: ObjectiveKind
+) -> None:
     """Law 6: exhaustive <= annealed, exhaustive <= CP-SAT's order."""
     problem = Problem(snapshot, Objective(kind))
     best = Exhaustive().solve(problem)
@@ -78,7 +87,7 @@ def test_nothing_beats_exhaustive_search_on_small_instances(snapshot, kind) -> N
 
 @settings(max_examples=30, deadline=None)
 @given(snapshots(max_size=6, max_running=2, kv_blocks=(2000, 2000)))
-def test_nobody_attains_more_than_the_proven_bound(snapshot) -> None:
+def test_nobody_attains_more_than_the_proven_bound(snapshot: Snapshot) -> None:
     """Law 6: the bound of the relaxed model holds for the best order there is."""
     problem = Problem(snapshot, Objective(tardiness_weight=0, latency_weight=0))
     best = Exhaustive().solve(problem)
@@ -90,7 +99,9 @@ def test_nobody_attains_more_than_the_proven_bound(snapshot) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(snapshots(slots=1, max_running=0, slo=st.just(Slo()), kv_blocks=(4000, 4000)))
-def test_without_deadlines_and_batching_the_order_is_shortest_remaining_first(snapshot) -> None:
+def test_without_deadlines_and_batching_the_order_is_shortest_remaining_first(
+    snapshot: Snapshot,
+) -> None:
     """Law 9: ISRTF is the special case."""
     order = Planned(MOVES).plan(snapshot).order
     service = snapshot.service[order]
@@ -119,7 +130,9 @@ def textbook(service: list[int], due: list[float]) -> int:
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 400)), min_size=1, max_size=25))
-def test_on_one_machine_as_many_are_on_time_as_moore_and_hodgson_say(jobs) -> None:
+def test_on_one_machine_as_many_are_on_time_as_moore_and_hodgson_say(
+    jobs: list[tuple[int, int]],
+) -> None:
     """Law 9: batch size 1, unit weights, end-to-end deadlines only."""
     service, due = [p for p, _ in jobs], [float(d) for _, d in jobs]
     snapshot = one_machine(service, due)
@@ -137,7 +150,7 @@ def test_moore_hodgson_drops_the_longest_job_that_makes_others_late() -> None:
 
 @given(snapshots(), st.integers(0, 2**31))
 @settings(max_examples=30, deadline=None)
-def test_the_same_seed_and_moves_give_the_same_plan(snapshot, seed) -> None:
+def test_the_same_seed_and_moves_give_the_same_plan(snapshot: Snapshot, seed: int) -> None:
     """Law 4, for the annealer."""
     solver = Anneal(time_budget_ms=None, move_budget=300, seed=seed)
     first, second = (solver.solve(Problem(snapshot, Objective(), True)) for _ in range(2))

@@ -1,0 +1,87 @@
+"""Law 11: any header junk gives an error or a valid class, never a silent default."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slosched import Slo, SloClass, TagError
+from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADER, Tagger, to_xargs
+
+CLASSES = {
+    "interactive": SloClass("interactive", Slo(ttft=1, weight=2)),
+    "batch": SloClass("batch", Slo(e2e=30), service_tier="flex"),
+}
+TAGGER = Tagger(CLASSES, "interactive")
+OURS = [*CLASS_HEADERS, *TARGET_HEADERS, TENANT_HEADER]
+
+headers = st.lists(
+    st.tuples(
+        st.sampled_from([*OURS, "accept", "priority"]).map(str.encode),
+        st.one_of(
+            st.binary(max_size=12),
+            st.sampled_from([b"batch", b"interactive", b"500", b"0", b"-1", b"1e3", b" 7 ", b""]),
+        ),
+    ),
+    max_size=4,
+)
+
+
+@given(headers, st.one_of(st.none(), st.sampled_from(["flex", "auto", "gold", 3])))
+def test_junk_is_an_error_or_exactly_what_was_asked(
+    raw: list[tuple[bytes, bytes]], tier: object
+) -> None:
+    try:
+        tag = TAGGER.read(raw, tier)
+    except TagError as error:
+        blamed = error.source in [*OURS, "service_tier"]
+        assert blamed, error  # noqa: PT017 - either outcome is fine, each in its way
+        return
+    said = {name.decode(): value.decode("latin-1").strip() for name, value in raw}
+    named = [said[header] for header in CLASS_HEADERS if header in said]
+    if named:
+        assert tag.slo_class == named[0]
+    for header, limit in TARGET_HEADERS.items():
+        if header in said:
+            assert getattr(tag.slo, limit) == int(said[header]) / 1e3
+    if not named:
+        assert tag.slo_class == ("batch" if tier == "flex" else "interactive")
+    assert tag.tenant == said.get(TENANT_HEADER, "")
+
+
+@given(headers)
+def test_a_tag_survives_its_way_through_the_engines_arguments(
+    raw: list[tuple[bytes, bytes]],
+) -> None:
+    try:
+        tag = TAGGER.read(raw)
+    except TagError:
+        return
+    assert TAGGER.from_xargs(to_xargs(tag)) == tag
+
+
+def test_explicit_targets_win_over_the_class_and_it_over_the_tier() -> None:
+    tag = TAGGER.read([(b"X-SLO-Class", b"batch"), (b"x-slo-ttft-ms", b"250")], "auto")
+    assert (tag.slo_class, tag.slo) == ("batch", Slo(ttft=0.25))
+    assert TAGGER.read([(b"x-slo-class", b"interactive")], "flex").slo_class == "interactive"
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ([(b"x-slo-class", b"intractive")], "did you mean interactive?"),
+        ([(b"x-slo-ttft-ms", b"0")], "whole milliseconds from 1"),
+        ([(b"x-slo-class", b"batch"), (b"x-gateway-inference-objective", b"interactive")], "said"),
+        ([(b"x-gateway-inference-fairness-id", b"a b")], "1 to 128 letters"),
+    ],
+)
+def test_errors_name_the_header_and_the_way_out(
+    raw: list[tuple[bytes, bytes]], complaint: str
+) -> None:
+    with pytest.raises(TagError, match=complaint) as caught:
+        TAGGER.read(raw)
+    assert str(caught.value).startswith(raw[-1][0].decode())
+
+
+def test_an_unknown_tier_is_refused() -> None:
+    with pytest.raises(TagError, match="service_tier: no class for 'gold'; known: auto, default"):
+        TAGGER.read([], "gold")
