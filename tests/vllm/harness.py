@@ -242,7 +242,7 @@ class Engine:
             if one.finish_reason is not None:
                 self.finished.append(one.request_id)
 
-    def run(self, limit: int = 5000) -> None:
+    def run(self, limit: int = 2000) -> None:
         """Step until nothing is left."""
         for _ in range(limit):
             if not (self.scheduler.has_requests() or self._pipeline):

@@ -144,8 +144,11 @@ def test_garbage_instead_of_a_plan_stops_nothing(
     planner = make_planner(AtRandom(np.random.default_rng(0)))
     monkeypatch.setattr(planner, "plan", lambda *_: garbage)
     engine = Engine(tiny_model, planner, sequences=2)
+    preempted: list[object] = []
+    monkeypatch.setattr(engine.scheduler, "_preempt_request", lambda *args: preempted.append(args))
     came = [Job(f"job{i}", 10, 3) for i in range(6)]
-    check(engine, [*serve(engine, [(came, None)])])
+    check(engine, serve(engine, [(came, None)]))
+    assert not preempted
     assert engine.scheduler._shield.failures > 0
 
 

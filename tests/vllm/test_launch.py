@@ -30,11 +30,9 @@ def test_without_vllm_one_line_says_what_to_install(
 def test_cpu_defaults_leave_the_users_own() -> None:
     environ = {"VLLM_NO_USAGE_STATS": "0"}
     launch.set_cpu_defaults(environ, ["--model", "m"])
-    assert environ == {
-        "VLLM_NO_USAGE_STATS": "0",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-    }
+    assert environ["VLLM_NO_USAGE_STATS"] == "0"
+    assert environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+    assert environ["VLLM_CPU_KVCACHE_SPACE"] == "1"
 
 
 @pytest.mark.parametrize("flag", ["--gpu-memory-utilization=0.5", "--kv_cache_memory_bytes"])

@@ -83,7 +83,9 @@ def test_preempted_request_gives_its_slot_to_the_first_in_the_plan(
 def test_victim_for_want_of_kv_is_the_last_in_the_plan(tiny_model: Path, depth: int) -> None:
     lengths = {"a": 60, "b": 20}
     engine = Engine(tiny_model, make_planner(Sjf(), lengths), depth=depth, blocks=8)
-    engine.add(Job("a", 40, 60), Job("b", 40, 20))
+    engine.add(Job("a", 40, 60))
+    engine.step()
+    engine.add(Job("b", 40, 20))
     preemptions = dict.fromkeys(lengths, 0)
     while engine.scheduler.has_requests():
         engine.step()
@@ -91,7 +93,7 @@ def test_victim_for_want_of_kv_is_the_last_in_the_plan(tiny_model: Path, depth: 
             preemptions[request.request_id] = request.num_preemptions
     engine.run()
     assert preemptions["a"] > 0
-    assert preemptions["b"] == 0, "first come, but not first in the plan: b keeps its KV"
+    assert preemptions["b"] == 0, "last come, but first in the plan"
 
 
 @both_depths
@@ -224,3 +226,20 @@ def test_isrtf_preempts_on_the_real_scheduler(tiny_model: Path, depth: int) -> N
     jobs = [Job("long", 10, 60), *(Job(f"short{i}", 10, 4) for i in range(3))]
     order = finishing_order(tiny_model, Isrtf(window=2), depth, *jobs)
     assert order[-1] == "long"
+
+
+@both_depths
+def test_steps_are_observed_in_the_latency_models_terms(
+    tiny_model: Path, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefill tokens; then sequences that decode, and the tokens they hold."""
+    engine = Engine(tiny_model, make_planner(Fcfs()), depth=depth)
+    shapes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        engine.scheduler._latency, "start", lambda _step, shape, _now: shapes.append(tuple(shape))
+    )
+    engine.add(Job("one", 100, 4))
+    engine.step()
+    engine.add(Job("two", 20, 4))
+    engine.run()
+    assert shapes[:4] == [(64, 0, 0), (36 + 20, 0, 0), (0, 2, 120), (0, 2, 122)]

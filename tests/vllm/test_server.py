@@ -63,7 +63,7 @@ def test_plan_orders_the_queue_and_disconnect_aborts(server: Server) -> None:
     order: list[str] = []
 
     def ask(slo_class: str) -> None:
-        server.chat({"x-slo-class": slo_class}, max_tokens=3, ignore_eos=True).read()
+        server.chat({"x-slo-class": slo_class}, max_tokens=100, ignore_eos=True).read()
         order.append(slo_class)
 
     clients = []
@@ -71,8 +71,7 @@ def test_plan_orders_the_queue_and_disconnect_aborts(server: Server) -> None:
         clients.append(threading.Thread(target=ask, args=(slo_class,)))
         clients[-1].start()
         server.until("vllm:num_requests_waiting{", waiting)
-    assert server.metrics("slosched_queue_depth")
-    assert occupied.sock is not None or occupant.fp is not None
+    server.until("slosched_queue_depth", 2)
     occupant.close()
     occupied.close()
     for client in clients:

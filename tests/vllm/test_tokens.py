@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from vllm import LLM, SamplingParams
+from vllm.triton_utils import dispatcher
 
 from slosched.core.latency import LinearLatency
 from slosched.core.tags import Tagger
@@ -19,9 +20,8 @@ from tests.vllm.harness import CLASSES, LATENCY, AtRandom, make_planner
 pytestmark = [
     pytest.mark.engine,
     # vLLM and torch warn of their own deprecations while a model loads.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
 PROMPTS = [f"{i}: " + "the quick brown fox "[: 3 + i % 17] * (1 + i % 5) for i in range(24)]
@@ -39,6 +39,23 @@ class Hooked(SloScheduler):
 
     def follow(self, planner: Planner) -> None:
         self._planner = planner
+
+
+@pytest.fixture(scope="module", autouse=True)
+def vllm_beside_numba() -> Iterator[None]:
+    """Let vLLM 0.32 start on CPU where llvmlite was imported before it.
+
+    It looks through `vars()` of all that is in `sys.modules`, and trips over a wrapper of a C
+    function whose `__dict__` is no dictionary. Engine processes import numba later than that.
+    """
+
+    def dictionary(value: object) -> object:
+        found = vars(value)
+        return found if hasattr(found, "get") else {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatcher, "vars", dictionary, raising=False)
+        yield
 
 
 def start(model: Path, blocks: int, scheduler_cls: type | None) -> LLM:
