@@ -178,7 +178,8 @@ async def _ready(url: str, server: asyncio.subprocess.Process, log: Path, policy
                             return
                 status.update(f"starting vLLM, {policy}: {monotonic() - started:.0f} s")
                 await asyncio.sleep(0.5)
-    sys.stderr.write(log.read_text(encoding="utf-8", errors="replace")[-3000:])
+    said = log.read_text(encoding="utf-8", errors="replace")  # noqa: ASYNC240 - nothing else runs
+    sys.stderr.write(said[-3000:])
     raise SystemExit(f"error: slosched serve ended with {server.returncode} before it was ready")
 
 
@@ -192,21 +193,23 @@ def report(results: dict[str, list[Outcome]]) -> Table:
     """Compare the policies, class by class."""
     rounds = len(next(iter(results.values()))) // (BURSTS * BURST_SIZE)
     table = Table(title=f"{BURSTS * BURST_SIZE} ShareGPT prompts in {BURSTS} bursts, {rounds}x")
-    for column in ("class", "order", "SLO met", "mean TTFT s", "p90 TTFT s", "mean e2e s"):
-        table.add_column(column, justify="left" if column in ("class", "order") else "right")
+    left = ("class", "limit", "order")
+    for column in (*left, "requests", "SLO met", "mean TTFT", "p90 TTFT", "mean e2e"):
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     for name in (*LIMITS_MS, "all"):
         for i, (policy, outcomes) in enumerate(results.items()):
             rows = [o for o in outcomes if name in (o.slo_class, "all")]
             ttft = np.array([o.ttft for o in rows]) / 1e3
             limits = ", ".join(f"{k} {v / 1e3:g} s" for k, v in LIMITS_MS.get(name, {}).items())
-            label = f"{name} ({limits}, {len(rows)})" if limits else f"all ({len(rows)})"
             table.add_row(
-                label if i == 0 else "",
+                name if i == 0 else "",
+                limits if i == 0 else "",
                 policy,
+                str(len(rows)),
                 f"{100 * np.mean([o.met for o in rows]):.0f}%",
-                f"{ttft.mean():.1f}",
-                f"{np.percentile(ttft, 90):.1f}",
-                f"{np.mean([o.e2e for o in rows]) / 1e3:.1f}",
+                f"{ttft.mean():.1f} s",
+                f"{np.percentile(ttft, 90):.1f} s",
+                f"{np.mean([o.e2e for o in rows]) / 1e3:.1f} s",
                 end_section=i + 1 == len(results),
             )
     return table
@@ -227,7 +230,7 @@ async def main() -> None:
         for policy in options.policy or ["fcfs", "planned"]:
             async with serving(options.model, policy, extra) as url:
                 results.setdefault(policy, []).extend(await replay(url, work, policy))
-    Console().print(report(results))
+    Console(width=100).print(report(results))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Keeps the table of live requests, and turns policies into ranks that engines follow."""
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from slosched.core.plan import Plan
 from slosched.core.protocols import Learner, Policy, Predictor
 from slosched.core.request import Request
 from slosched.core.snapshot import EngineLimits, Snapshot
-from slosched.core.types import IntArray
+from slosched.core.types import FloatArray, IntArray
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,11 @@ class Planner:
         Mends the policy's plans.
     fallback
         Takes over for a plan when the policy raises or returns no plan (law 14).
+
+    Attributes
+    ----------
+    failures
+        Errors of policy and predictor that were survived.
     """
 
     def __init__(
@@ -68,14 +74,18 @@ class Planner:
     def add(self, request: Request) -> int:
         """Enter a request that waits, and return its row."""
         row = self.table.add(request)
-        self.table.predict(self._predictor, self._repredict_tokens, [row])
+        self._predict([row])
         return row
 
     def remove(self, request_id: str, output_tokens: int | None = None) -> None:
         """Forget a request; pass its length if it came to its end, so that predictors learn."""
         request = self.table.remove(request_id)
-        if output_tokens and isinstance(self._predictor, Learner):
+        if not output_tokens or not isinstance(self._predictor, Learner):
+            return
+        try:
             self._predictor.observe(request, output_tokens)
+        except Exception as error:
+            self._failed("learning_failed", self._predictor, error)
 
     def plan(self, now: float, limits: EngineLimits, latency: LinearLatency) -> IntArray:
         """Rank the live requests if anything changed since the last plan.
@@ -87,7 +97,7 @@ class Planner:
         Table rows of the running requests that shall be preempted.
         """
         table = self.table
-        table.predict(self._predictor, self._repredict_tokens)
+        self._predict()
         if table.version == self._planned_version or not len(table):
             return np.empty(0, dtype=np.int64)
         snapshot, rows = table.snapshot(now, limits, latency)
@@ -101,9 +111,26 @@ class Planner:
             plan = self._policy.plan(snapshot)
             plan.check(snapshot)
         except Exception as error:
-            self.failures += 1
-            log.warning(
-                "plan_failed", policy=type(self._policy).__name__, error=str(error), exc_info=True
-            )
+            self._failed("plan_failed", self._policy, error)
             return self._fallback.plan(snapshot)
         return plan
+
+    def _predict(self, rows: Iterable[int] | None = None) -> None:
+        every = self._repredict_tokens
+        try:
+            self.table.predict(self._predictor, every, rows)
+        except Exception as error:
+            self._failed("prediction_failed", self._predictor, error)
+            self.table.predict(_Blind(), every, rows)
+
+    def _failed(self, event: str, part: object, error: Exception) -> None:
+        self.failures += 1
+        log.warning(event, part=type(part).__name__, error=str(error), exc_info=self.failures == 1)
+
+
+class _Blind:
+    """What is expected of requests while the predictor fails."""
+
+    def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
+        del produced
+        return np.full(len(requests), 200.0)

@@ -23,7 +23,7 @@ def optimize(
     ] = "anneal",
     bound_s: Annotated[
         float, typer.Option(min=0, help="Seconds to spend on the proven bound; 0 for none.")
-    ] = 5.0,
+    ] = 4.0,
     config: Config = None,
     set_: Set = None,
     limit: Limit = None,

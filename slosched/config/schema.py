@@ -165,7 +165,10 @@ class Settings(BaseModel):
 
     model_config = _STRICT
 
-    classes: dict[str, SloClassSettings] = Field(min_length=1)
+    # Names travel in headers and metric labels.
+    classes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")], SloClassSettings] = (
+        Field(min_length=1)
+    )
     default_class: str = ""
     policy: AnyPolicy = Field(default_factory=PlannedPolicy)
     predictor: AnyPredictor = Field(default_factory=History)
@@ -179,9 +182,9 @@ class Settings(BaseModel):
         tiers = [c.service_tier for c in self.classes.values() if c.service_tier]
         if len(set(tiers)) < len(tiers):
             raise ValueError("classes: two classes have the same service_tier")
-        for rule in self.workload.assign:
+        for i, rule in enumerate(self.workload.assign):
             if rule.slo_class not in self.classes:
-                raise ValueError(f"workload.assign: no class {rule.slo_class!r}")
+                raise ValueError(f"workload.assign.{i}.class: no class {rule.slo_class!r}")
         return self
 
     def slo_classes(self) -> dict[str, SloClass]:

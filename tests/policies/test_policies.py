@@ -1,5 +1,6 @@
 """What each simple policy says of three requests, and of the worst cases."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from slosched import EngineLimits, Plan, Request, Slo, Snapshot
 from slosched.core.live import LiveTable
 from slosched.core.protocols import Policy
+from slosched.core.types import FloatArray, IntArray
 from slosched.planner import Planner
 from slosched.policies.aged_sjf import AgedSjf
 from slosched.policies.edf import Edf
@@ -86,6 +88,27 @@ class Broken:
         if self.how == "preempts the waiting":
             return Plan(np.arange(len(snapshot)), np.array([0]))
         return Plan(wrong[self.how])
+
+
+@dataclass(frozen=True)
+class BrokenPredictor:
+    """A predictor for tests that is down, and whose learning is too."""
+
+    def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
+        raise RuntimeError(f"no model for {len(requests)} requests, {produced.sum()} tokens")
+
+    def observe(self, request: Request, output_tokens: int) -> None:
+        raise RuntimeError(f"cannot learn {output_tokens} from {request.request_id}")
+
+
+def test_a_dead_predictor_does_not_stop_planning() -> None:
+    """Law 14."""
+    planner = Planner(Edf(), BrokenPredictor(), NoGuard(), fallback=Fcfs())
+    rows = [planner.add(Request(f"r{i}", 0.0, 10, Slo(ttft=5.0 - i))) for i in range(3)]
+    planner.plan(0.0, EngineLimits(), LATENCY)
+    assert list(planner.table.rows["rank"][rows]) == [2, 1, 0]
+    planner.remove("r0", 17)
+    assert planner.failures == 4
 
 
 @pytest.mark.parametrize("how", ["raises", "short", "twice", "floats", "preempts the waiting"])

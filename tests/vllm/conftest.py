@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -7,20 +6,15 @@ import pytest
 
 from tests.vllm.tiny_model import write_tiny_model
 
-collect_ignore_glob: list[str] = []
-
 # The hub is never asked, the terminal stays readable, and no other plug-in takes part.
 os.environ |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-if importlib.util.find_spec("vllm") is None:
-    collect_ignore_glob.append("test_*.py")
-else:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # vLLM's and torch's own, at import
-        import vllm.engine.arg_utils
-        import vllm.v1.core.sched.async_scheduler  # noqa: F401
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # vLLM's and torch's own, at import
+    import vllm.engine.arg_utils
+    import vllm.v1.core.sched.async_scheduler  # noqa: F401
 
 
 @pytest.fixture(scope="session")
