@@ -10,6 +10,7 @@ from slosched.core.types import BoolArray, FloatArray
 
 ObjectiveKind = Literal["attainment", "g", "tardiness", "latency"]
 KINDS: tuple[ObjectiveKind, ...] = ("attainment", "g", "tardiness", "latency")
+TOLERANCE = 1e-9  # relative: a limit that is met to the last digit of a float is met
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,20 @@ class Objective:
         return KINDS.index(self.kind)
 
 
-def tardiness(snapshot: Snapshot, first: FloatArray, finish: FloatArray) -> FloatArray:
-    """Relative lateness of each request, shape (n,): the worst overrun over its limit, or 0.
+def overrun(
+    snapshot: Snapshot, first: FloatArray, finish: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """How far each request is past the limit that it breaks worst; 0 if it keeps them all.
 
-    `first` and `finish` are seconds from the snapshot's `now`; `first` is ignored where the
-    first token is out already. Who never finishes is infinitely late.
+    Parameters
+    ----------
+    first, finish
+        Shape (n,): seconds from the snapshot's `now` to first token and finish; `first` is
+        ignored where the first token is out already. Infinite for who never finishes.
+
+    Returns
+    -------
+    Relative to the limit, and in seconds, each of shape (n,); infinite for who never finishes.
     """
     never = np.isinf(finish)
     first, finish = np.where(never, 0.0, first), np.where(never, 0.0, finish)
@@ -58,18 +68,37 @@ def tardiness(snapshot: Snapshot, first: FloatArray, finish: FloatArray) -> Floa
     first_at = np.where(started, snapshot.first_token - snapshot.now, first)
     age = snapshot.now - snapshot.arrival
     after_first = np.maximum(snapshot.produced + snapshot.remaining - 1, 1)
-    times = (age + first_at, (finish - first_at) / after_first, age + finish)
-    limits = (snapshot.ttft, snapshot.tpot, snapshot.e2e)
-    over = [
-        np.where(np.isinf(limit), 0.0, time / limit - 1.0)
-        for time, limit in zip(times, limits, strict=True)
-    ]
-    return np.where(never, np.inf, np.maximum(np.max(over, axis=0), 0.0))
+    times = np.array([age + first_at, finish - first_at, age + finish])
+    limits = np.array([snapshot.ttft, snapshot.tpot * after_first, snapshot.e2e])
+    relative = np.max(times / limits, axis=0) - 1.0
+    relative = np.where(relative > TOLERANCE, relative, 0.0)
+    seconds = np.where(relative > 0, np.max(times - limits, axis=0), 0.0)
+    return np.where(never, np.inf, relative), np.where(never, np.inf, seconds)
 
 
 def attained(snapshot: Snapshot, first: FloatArray, finish: FloatArray) -> BoolArray:
-    """Which requests keep all their limits, shape (n,), within rounding."""
-    return tardiness(snapshot, first, finish) <= TOLERANCE
+    """Which requests keep all their limits, shape (n,), for times as `overrun` takes them."""
+    return overrun(snapshot, first, finish)[0] == 0
 
 
-TOLERANCE = 1e-9
+def cost(snapshot: Snapshot, objective: Objective, first: FloatArray, finish: FloatArray) -> float:
+    """Price a schedule, for times as `overrun` takes them; lower is better.
+
+    Solvers may compute this in another way, but not another number. Who never finishes is
+    missed, and counts for nothing else: no order can serve it.
+    """
+    relative, seconds = overrun(snapshot, first, finish)
+    done = np.isfinite(finish)
+    late = done & (relative > 0)
+    latency = float((snapshot.now - snapshot.arrival + finish)[done].sum())
+    weight, n = snapshot.weight, len(snapshot)
+    if objective.kind == "g":
+        return -int((done & ~late).sum()) / latency if latency > 0 else 0.0
+    if objective.kind == "latency":
+        return latency / n
+    tie_break = objective.latency_weight * latency / n
+    if objective.kind == "tardiness":
+        return float((weight * seconds)[late].sum()) + tie_break
+    missed = float(weight[~done | late].sum())
+    slope = float((weight[late] * relative[late] / (1 + relative[late])).sum() / weight.sum())
+    return missed + tie_break + objective.tardiness_weight * slope

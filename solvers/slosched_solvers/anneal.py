@@ -118,18 +118,18 @@ class Anneal:
         self, evaluate: Evaluator, start: IntArray, rng: np.random.Generator, share: float
     ) -> tuple[IntArray, int]:
         """Anneal from a start, within a share of the budget; the best order and the moves."""
-        settled = int(evaluate.instance.running.sum())
         best = start.copy()
-        if len(start) - settled < 2:
+        if len(start) - int(evaluate.instance.running.sum()) < 2:
             return best, 0
+        saved = evaluate.checkpoints(start)
         costs = np.full(2, evaluate(start))
         budget = _Budget(self.time_budget_ms, self.move_budget, share)
 
         def run(order: IntArray, moves: int, temperature: float) -> float:
             budget.spend(moves)
             return anneal_moves(
-                evaluate.instance, order, best, costs, settled, moves, temperature, rng,
-                evaluate.kind, evaluate.weights, evaluate.first, evaluate.finish, evaluate.work,
+                evaluate.instance, order, best, costs, moves, temperature, rng, evaluate.kind,
+                evaluate.weights, evaluate.first, evaluate.finish, evaluate.work, saved,
             )  # fmt: skip
 
         # Ben-Ameur (2004): start where an average worsening is accepted with this probability.
@@ -138,6 +138,7 @@ class Anneal:
         for restart in range(self.restarts):
             order = best.copy()
             costs[0] = costs[1]
+            saved = evaluate.checkpoints(order)
             for _ in count():
                 progress = budget.progress() * self.restarts - restart
                 moves = budget.affordable(CHUNK)

@@ -4,9 +4,9 @@ import numpy as np
 from numba import njit
 
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.cost import cost
+from slosched_solvers.cost import G
 from slosched_solvers.instance import Instance
-from slosched_solvers.rollout import rollout
+from slosched_solvers.rollout import Checkpoints, commit, latest, replay
 
 
 @njit(nogil=True, cache=True)
@@ -28,7 +28,6 @@ def anneal_moves(
     order: IntArray,
     best: IntArray,
     costs: FloatArray,
-    settled: int,
     moves: int,
     temperature: float,
     rng: np.random.Generator,
@@ -37,47 +36,55 @@ def anneal_moves(
     first: FloatArray,
     finish: FloatArray,
     work: IntArray,
+    saved: Checkpoints,
 ) -> float:
-    """Try some moves at one temperature.
+    """Try some moves of waiting requests at one temperature.
 
     Parameters
     ----------
     order, best
-        Shape (n,), changed in place: the current order, and the best one ever seen.
+        Shape (n,), changed in place: the current order, running requests first, and the best
+        one ever seen.
     costs
         Shape (2,), changed in place: the costs of the two.
-    settled
-        The first so many positions stay as they are: requests that run.
     temperature
         In units of cost. At infinity nothing is accepted: the moves are only sampled.
+    saved
+        Checkpoints of the current order.
 
     Returns
     -------
-    Mean cost increase of the moves that made the order worse; 0 if none did.
+    Mean cost increase of the sampled moves that made the order worse; 0 if none did.
     """
+    settled = 0
+    while instance.running[order[settled]]:
+        settled += 1
     span = len(order) - settled
+    sampling = temperature == np.inf
     worse, worsened = 0, 0.0
     for _ in range(moves):
         i = settled + int(rng.random() * span)
         j = settled + int(rng.random() * (span - 1))
-        j += j >= i  # any other position
+        j += j >= i  # any other place
         swap = rng.random() < 0.5
+        # Metropolis et al. (1953): uphill with probability exp(-delta / T), drawn beforehand, so
+        # that a rollout can stop as soon as it costs more than would be accepted.
+        limit = costs[0] - temperature * np.log(1.0 - rng.random())
         move(order, i, j, swap)
-        rollout(instance, order, first, finish, work)
-        value = cost(instance, first, finish, kind, weights)
-        delta = value - costs[0]
-        if delta > 0.0:
-            worse += 1
-            worsened += delta
-        sampling = temperature == np.inf
-        # Metropolis et al. (1953): always downhill, uphill with probability exp(-delta / T).
-        if not sampling and (delta <= 0.0 or rng.random() < np.exp(-delta / temperature)):
-            costs[0] = value
-        else:
-            move(order, j, i, swap)
+        begin = latest(saved, min(i, j) - settled)
+        value = replay(
+            instance, order, begin, not sampling, np.inf if kind == G else limit, kind, weights,
+            first, finish, work, saved,
+        )  # fmt: skip
         if value < costs[1]:
             costs[1] = value
             best[:] = order
-            if costs[0] != value:  # sampled only: the order went back, the best must not
-                move(best, i, j, swap)
+        if sampling and value > costs[0]:
+            worse += 1
+            worsened += value - costs[0]
+        if sampling or value > limit:
+            move(order, j, i, swap)
+            continue
+        costs[0] = value
+        commit(saved, begin)
     return worsened / worse if worse else 0.0

@@ -5,9 +5,17 @@ import numpy as np
 from slosched.core.objective import Objective, attained
 from slosched.core.protocols import Problem, Solution
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.cost import cost
 from slosched_solvers.instance import Instance, build
-from slosched_solvers.rollout import rollout, workspace
+from slosched_solvers.rollout import (
+    FROM_SCRATCH,
+    NO_CHECKPOINTS,
+    NO_LIMIT,
+    Checkpoints,
+    checkpoints,
+    commit,
+    replay,
+    workspace,
+)
 
 
 class Evaluator:
@@ -29,9 +37,24 @@ class Evaluator:
         self.weights = np.array([objective.latency_weight, objective.tardiness_weight])
 
     def __call__(self, order: IntArray) -> float:
-        """Cost of an order; lower is better."""
-        rollout(self.instance, order, self.first, self.finish, self.work)
-        return float(cost(self.instance, self.first, self.finish, self.kind, self.weights))
+        """Cost of an order, running requests first; lower is better."""
+        return self._replay(order, NO_CHECKPOINTS)
+
+    def checkpoints(self, order: IntArray) -> Checkpoints:
+        """Run an order, and keep the engine's state at each waiting request."""
+        running = int(self.instance.running.sum())
+        slots = max(int(self.instance.limits[0]), running)
+        saved = checkpoints(len(order) - running, slots)
+        self._replay(order, saved)
+        commit(saved, FROM_SCRATCH)
+        return saved
+
+    def _replay(self, order: IntArray, saved: Checkpoints) -> float:
+        value = replay(
+            self.instance, order, FROM_SCRATCH, saved is not NO_CHECKPOINTS, NO_LIMIT, self.kind,
+            self.weights, self.first, self.finish, self.work, saved,
+        )  # fmt: skip
+        return float(value)
 
 
 def solution(problem: Problem, order: IntArray, moves: int) -> Solution:

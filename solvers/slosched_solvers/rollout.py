@@ -3,16 +3,76 @@
 Between an admission and the next finish the batch is constant, so the time of k decode steps is
 a quadratic in k and a rollout costs O(n B), not O(tokens). `rollout_reference` is the same engine
 step by step in plain Python.
+
+What the engine does until it looks at the k-th waiting request is the same for all orders that
+begin alike. So `replay` can leave a checkpoint at each waiting request, and begin at one.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from slosched.core.types import FloatArray, IntArray
+from slosched.core.types import BoolArray, FloatArray, IntArray
+from slosched_solvers.cost import combine, lateness
 from slosched_solvers.instance import Instance
 
 NEVER = np.iinfo(np.int64).max
+NO_LIMIT = np.inf
+STRIDE = 8  # waiting requests between two checkpoints: saving one costs as much as running a few
 WORK_ROWS = 6
+
+
+class Checkpoints(NamedTuple):
+    """The engine just before it first looks at every eighth waiting request or so of one order.
+
+    There are two of each: those of the order that is in force, and those of one on trial.
+    """
+
+    filled: BoolArray  # (k,): the one in force may be used
+    current: IntArray  # (k,): which of the two is in force
+    fresh: BoolArray  # (k,): the other one belongs to the order on trial
+    counters: IntArray  # (2, k, 10)
+    sums: FloatArray  # (2, k, 6)
+    members: IntArray  # (2, k, 5, slots): batch, due, left, prefill, context
+    first: FloatArray  # (2, k, slots)
+
+
+def checkpoints(waiting: int, slots: int) -> Checkpoints:
+    """Make room for the checkpoints of an order; none is filled."""
+    k = -(-waiting // STRIDE)
+    return Checkpoints(
+        np.zeros(k, dtype=np.bool_),
+        np.zeros(k, dtype=np.int64),
+        np.zeros(k, dtype=np.bool_),
+        np.empty((2, k, 10), dtype=np.int64),
+        np.empty((2, k, 6)),
+        np.empty((2, k, 5, slots), dtype=np.int64),
+        np.empty((2, k, slots)),
+    )
+
+
+@njit(nogil=True, cache=True)
+def latest(saved: Checkpoints, place: int) -> int:
+    """Return the last usable checkpoint before the waiting request at a place; -1 if none."""
+    at = place // STRIDE
+    while at >= 0 and not (saved.filled[at] and saved.counters[saved.current[at], at, 0] <= place):
+        at -= 1
+    return at
+
+
+@njit(nogil=True, cache=True)
+def commit(saved: Checkpoints, begin: int) -> None:
+    """Put the order on trial, which began at a checkpoint, in force."""
+    for at in range(begin + 1, len(saved.filled)):
+        saved.filled[at] = saved.fresh[at]
+        if saved.fresh[at]:
+            saved.current[at] = 1 - saved.current[at]
+
+
+FROM_SCRATCH = -1
+NO_CHECKPOINTS = checkpoints(0, 1)
+ANY_WEIGHTS = np.zeros(2)
 
 
 def workspace(n: int) -> IntArray:
@@ -21,10 +81,20 @@ def workspace(n: int) -> IntArray:
 
 
 @njit(nogil=True, cache=True)
-def rollout(
-    instance: Instance, order: IntArray, first: FloatArray, finish: FloatArray, work: IntArray
-) -> None:
-    """Run an order through the engine.
+def replay(
+    instance: Instance,
+    order: IntArray,
+    begin: int,
+    record: bool,
+    limit: float,
+    kind: int,
+    weights: FloatArray,
+    first: FloatArray,
+    finish: FloatArray,
+    work: IntArray,
+    saved: Checkpoints,
+) -> float:
+    """Run an order through the engine, and price it.
 
     Running requests keep their slots, in the order's sequence; the others are admitted in
     sequence while there is a slot, token budget, and KV for the whole prompt. When the KV cache
@@ -33,36 +103,79 @@ def rollout(
     Parameters
     ----------
     order
-        Permutation of the instance's rows.
+        Permutation of the instance's rows; running ones first where checkpoints are used.
+    begin
+        Checkpoint in force to begin at, or FROM_SCRATCH. Every request that was looked at before
+        it must be where it was when it was saved.
+    record
+        Save fresh checkpoints from there on.
+    limit
+        Give up, and return infinity, once the cost must exceed this; infinity under `g`, whose
+        cost falls with every request on time.
+    kind, weights
+        `Objective.code`, and its latency_weight and tardiness_weight.
     first, finish
         Shape (n,), written: seconds from now to the first token (0 if it is out) and to the last
-        one; inf for a request that the KV cache can never hold.
+        one; inf for a request that the KV cache can never hold. Of requests that ended before
+        the checkpoint, nothing is written.
     work
         From `workspace(n)`.
+
+    Returns
+    -------
+    Cost of the order, as `slosched.core.objective.cost` has it; lower is better.
     """
     base, per_prefill, per_sequence, per_context = instance.latency
     slots, token_budget, free, lost = instance.limits
-    left, prefill, context, due, batch, queue = work
+    left, prefill, context, due, batch, returned = work
+    n = len(order)
     size = 0  # batch[:size] holds a slot, by admission
-    queued = 0  # queue[:queued] waits, the next one last
+    back = 0  # returned[:back] was preempted for KV and waits again, the next one last
     oldest = 0  # nobody before this place in the batch is still prefilling
     next_due = NEVER  # step of the next finish; may be early after a preemption
     decoding = 0  # of the batch
     decoding_context = 0  # tokens
     steps = 0
-    now = 0.0
+    now = missed = slope = overdue = latency = 0.0
+    on_time = 0
+    # Of those that are sure to finish, as they fit alone: a floor under the cost to come.
+    owed, owed_ages = 0, 0.0
+    total_weight = 0.0
+    for i in range(n):
+        total_weight += instance.weight[i]
+        if _fits_alone(instance, i):
+            owed += 1
+            owed_ages += instance.age[i]
 
-    for position in range(len(order) - 1, -1, -1):
+    settled = 0
+    while settled < n and instance.running[order[settled]]:
+        settled += 1
+    resumed = begin >= 0
+    head = settled  # order[head:] was never admitted
+    if resumed:
+        version = saved.current[begin]
+        head += saved.counters[version, begin, 0]
+    for position in range(head if resumed else 0, n):
         i = order[position]
         left[i], prefill[i] = instance.remaining[i], instance.prefill[i]
         context[i], due[i] = instance.context[i], NEVER
         first[i] = 0.0 if instance.first_ago[i] == instance.first_ago[i] else np.inf
         finish[i] = np.inf
-        if not instance.running[i]:
-            queue[queued] = i
-            queued += 1
-    for i in order:
-        if instance.running[i]:
+    if resumed:
+        counters, sums = saved.counters[version, begin], saved.sums[version, begin]
+        _, size, oldest, next_due, decoding, decoding_context, steps, free, on_time, owed = counters
+        now, missed, slope, overdue, latency, owed_ages = sums
+        members = saved.members[version, begin]
+        for j in range(size):
+            i = members[0, j]
+            batch[j] = i
+            due[i], left[i], prefill[i], context[i] = (
+                members[1, j], members[2, j], members[3, j], members[4, j],
+            )  # fmt: skip
+            first[i], finish[i] = saved.first[version, begin, j], np.inf
+    else:
+        for position in range(settled):
+            i = order[position]
             batch[size] = i
             size += 1
             free -= context[i] + prefill[i] + lost
@@ -71,8 +184,20 @@ def rollout(
                 next_due = min(next_due, due[i])
                 decoding += 1
                 decoding_context += context[i]
+    if record:
+        saved.fresh[begin + 1 :] = False
+    looked_at = -1  # the last place that was looked at, and did not fit
+    next_save = settled + (begin + 1) * STRIDE if record else n
 
-    while size + queued > 0:
+    while size + back + n - head > 0:
+        if next_save <= head < n and looked_at != head:
+            at = (head - settled) // STRIDE
+            next_save = settled + (at + 1) * STRIDE
+            _save(
+                saved, at, head - settled, size, oldest, next_due, decoding, decoding_context,
+                steps, free, on_time, owed, now, missed, slope, overdue, latency, owed_ages,
+                batch, due, left, prefill, context, first,
+            )  # fmt: skip
         # 1. KV for one token of each decoding request, or the last one admitted goes.
         preempted = False
         while free < decoding:
@@ -89,10 +214,13 @@ def rollout(
                 due[i] = NEVER
             prefill[i] += context[i]
             context[i] = 0
-            if size > 0:  # alone and too large: it never fits
-                queue[queued] = i
-                queued += 1
+            if size > 0:
+                returned[back] = i
+                back += 1
+            else:  # alone and too large: it never fits
+                missed += instance.weight[i]
             preempted = True
+            next_save = n  # who waits again is in no checkpoint
         oldest = min(oldest, size)
 
         # 2. Prefill within the token budget: the batch first, then whom there is room for.
@@ -106,14 +234,19 @@ def rollout(
                 context[i] += chunk
                 budget -= chunk
                 chunked += chunk
-        while queued > 0 and size < slots and budget > 0 and not preempted:
-            i = queue[queued - 1]
-            if prefill[i] + lost > free:
-                if size > 0:
-                    break
-                queued -= 1  # the whole cache is free, and too small
+        while back + n - head > 0 and size < slots and budget > 0 and not preempted:
+            i = returned[back - 1] if back > 0 else order[head]
+            fits = prefill[i] + lost <= free
+            if not fits and size > 0:
+                looked_at = head
+                break
+            if back > 0:
+                back -= 1
+            else:
+                head += 1
+            if not fits:  # the whole cache is free, and too small
+                missed += instance.weight[i]
                 continue
-            queued -= 1
             free -= prefill[i] + lost
             batch[size] = i
             size += 1
@@ -161,6 +294,17 @@ def rollout(
                     decoding -= 1
                     decoding_context -= grown
                     free += grown + lost
+                    latency += instance.age[i] + now
+                    if _fits_alone(instance, i):
+                        owed -= 1
+                        owed_ages -= instance.age[i]
+                    late, seconds = lateness(instance, i, first[i], now)
+                    if late > 0.0:
+                        missed += instance.weight[i]
+                        slope += instance.weight[i] * late / (1.0 + late)
+                        overdue += instance.weight[i] * seconds
+                    else:
+                        on_time += 1
                     continue
                 next_due = min(next_due, due[i])
                 if due[i] == NEVER:
@@ -168,3 +312,72 @@ def rollout(
                 batch[kept] = i
                 kept += 1
             size, oldest = kept, min(oldest, kept)
+            floor = latency + owed_ages + owed * now
+            at_least = combine(
+                kind, weights, n, total_weight, missed, slope, overdue, floor, on_time
+            )
+            if at_least > limit:
+                return np.inf
+    return combine(kind, weights, n, total_weight, missed, slope, overdue, latency, on_time)
+
+
+@njit(nogil=True, cache=True)
+def rollout(
+    instance: Instance, order: IntArray, first: FloatArray, finish: FloatArray, work: IntArray
+) -> None:
+    """Run an order, with running requests anywhere in it, for its times alone; see `replay`."""
+    running_first = np.argsort(~instance.running[order], kind="mergesort")
+    replay(
+        instance, order[running_first], FROM_SCRATCH, False, NO_LIMIT, 0, ANY_WEIGHTS, first,
+        finish, work, NO_CHECKPOINTS,
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _fits_alone(instance: Instance, i: int) -> bool:
+    """Whether the KV cache can hold a request to its end."""
+    tokens = instance.context[i] + instance.prefill[i] + instance.remaining[i]
+    return tokens + instance.limits[3] <= instance.limits[2]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _save(
+    saved: Checkpoints,
+    at: int,
+    place: int,
+    size: int,
+    oldest: int,
+    next_due: int,
+    decoding: int,
+    decoding_context: int,
+    steps: int,
+    free: int,
+    on_time: int,
+    owed: int,
+    now: float,
+    missed: float,
+    slope: float,
+    overdue: float,
+    latency: float,
+    owed_ages: float,
+    batch: IntArray,
+    due: IntArray,
+    left: IntArray,
+    prefill: IntArray,
+    context: IntArray,
+    first: FloatArray,
+) -> None:
+    version = 1 - saved.current[at]
+    saved.fresh[at] = True
+    counters, sums = saved.counters[version, at], saved.sums[version, at]
+    counters[0], counters[1], counters[2], counters[3] = place, size, oldest, next_due
+    counters[4], counters[5] = decoding, decoding_context
+    counters[6], counters[7], counters[8], counters[9] = steps, free, on_time, owed
+    sums[0], sums[1], sums[2], sums[3] = now, missed, slope, overdue
+    sums[4], sums[5] = latency, owed_ages
+    members = saved.members[version, at]
+    for j in range(size):
+        i = batch[j]
+        members[0, j], members[1, j], members[2, j] = i, due[i], left[i]
+        members[3, j], members[4, j] = prefill[i], context[i]
+        saved.first[version, at, j] = first[i]

@@ -76,7 +76,7 @@ def simulated(
     return engine.run(trace), engine, planner
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(traces(), policies(), engine_limits())
 def test_every_request_ends_once_and_leaves_nothing_behind(
     trace: list[TracedRequest], policy: Policy, limits: EngineLimits
@@ -97,7 +97,7 @@ def test_every_request_ends_once_and_leaves_nothing_behind(
     assert len(records.itl) == sum(served) - len(served)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(traces(), policies(), engine_limits())
 def test_time_does_not_run_back(
     trace: list[TracedRequest], policy: Policy, limits: EngineLimits
@@ -110,7 +110,7 @@ def test_time_does_not_run_back(
     assert (records.itl > 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(traces(), policies(), engine_limits(), st.integers(1, 24))
 def test_no_decision_uses_the_future(
     trace: list[TracedRequest], policy: Policy, limits: EngineLimits, cut: int
@@ -124,7 +124,7 @@ def test_no_decision_uses_the_future(
     np.testing.assert_array_equal(part.finish[over], whole.finish[:cut][over])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(traces(), policies(), engine_limits())
 def test_the_same_inputs_give_the_same_bytes(
     trace: list[TracedRequest], policy: Policy, limits: EngineLimits
@@ -144,7 +144,7 @@ class Constant:
         return np.full(len(requests), 50.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(traces(), policies(), engine_limits(), st.data())
 def test_only_the_oracle_knows_lengths(
     trace: list[TracedRequest], policy: Policy, limits: EngineLimits, data: st.DataObject
@@ -166,7 +166,7 @@ def test_only_the_oracle_knows_lengths(
         np.testing.assert_array_equal(a[early], b[early])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(traces(max_size=40), st.integers(1, 6))
 def test_the_guard_bounds_how_often_anybody_is_passed(
     trace: list[TracedRequest], passes: int

@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slosched import EngineLimits, LinearLatency, Objective, Plan, PlanError, Problem, Slo, Snapshot
-from slosched.core.objective import KINDS, ObjectiveKind, attained
+from slosched.core.objective import KINDS, ObjectiveKind, attained, cost
 from slosched.core.snapshot import LIVE, UNRANKED
+from slosched.core.types import IntArray
 from slosched.policies.planned import Planned
 from slosched_solvers.anneal import Anneal
 from slosched_solvers.cpsat import CpSat
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.exhaustive import Exhaustive
 from slosched_solvers.instance import build, give_up_slot
-from slosched_solvers.rollout import rollout, workspace
+from slosched_solvers.rollout import FROM_SCRATCH, commit, latest, replay, rollout, workspace
 from slosched_solvers.rollout_reference import rollout_reference
 from slosched_solvers.starts import moore_hodgson, starts
 from tests.strategies import snapshots
@@ -26,7 +27,7 @@ MOVES = Anneal(time_budget_ms=None, move_budget=1500)
 kinds = st.sampled_from(KINDS)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(snapshots(max_size=25), st.randoms(use_true_random=False), st.data())
 def test_the_rollout_equals_its_plain_python_twin(
     snapshot: Snapshot, random: Random, data: st.DataObject
@@ -44,7 +45,61 @@ def test_the_rollout_equals_its_plain_python_twin(
     np.testing.assert_allclose(finish, expected_finish, rtol=1e-9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200)
+@given(snapshots(max_size=25), kinds, st.randoms(use_true_random=False))
+def test_the_kernels_price_is_the_objectives(
+    snapshot: Snapshot, kind: ObjectiveKind, random: Random
+) -> None:
+    """Law 7, for the cost."""
+    objective = Objective(kind, tardiness_weight=0.3)
+    evaluate = Evaluator(build(snapshot), objective)
+    price = evaluate(shuffled(snapshot, 0, random))
+    assert price == pytest.approx(cost(snapshot, objective, evaluate.first, evaluate.finish))
+
+
+def shuffled(
+    snapshot: Snapshot, keep: int, random: Random, order: IntArray | None = None
+) -> IntArray:
+    """Running requests first, then the waiting ones in any order behind the first few."""
+    if order is None:
+        order = np.lexsort((np.arange(len(snapshot)), ~snapshot.running))
+    kept = int(snapshot.running.sum()) + keep
+    tail = list(order[kept:])
+    random.shuffle(tail)
+    return np.array([*order[:kept], *tail], dtype=np.int64)
+
+
+@settings(max_examples=200)
+@given(snapshots(max_size=40), kinds, st.randoms(use_true_random=False))
+def test_a_replay_from_a_checkpoint_ends_like_one_from_scratch(
+    snapshot: Snapshot, kind: ObjectiveKind, random: Random
+) -> None:
+    """Law 7, for the annealer's moves: whatever changes behind a place, and is then in force."""
+    evaluate = Evaluator(build(snapshot), Objective(kind))
+    order = shuffled(snapshot, 0, random)
+    saved = evaluate.checkpoints(order)
+    waiting = int((~snapshot.running).sum())
+    for _ in range(8):
+        place = random.randrange(waiting + 1)
+        trial = shuffled(snapshot, place, random, order)
+        begin = latest(saved, place) if place < waiting else FROM_SCRATCH
+        expected = evaluate(trial)
+        limit = random.choice([np.inf, expected + random.uniform(-1, 1)])
+        limit = np.inf if kind == "g" else limit
+        found = replay(
+            evaluate.instance, trial, begin, True, limit, evaluate.kind, evaluate.weights,
+            evaluate.first, evaluate.finish, evaluate.work, saved,
+        )  # fmt: skip
+        if np.isinf(found):
+            assert expected > limit - 1e-9
+            continue
+        assert found == pytest.approx(expected)
+        if random.random() < 0.5:
+            commit(saved, begin)
+            order = trial
+
+
+@settings(max_examples=150)
 @given(snapshots(max_size=20), kinds, st.booleans())
 def test_a_solution_is_a_permutation_and_its_cost_is_its_own(
     snapshot: Snapshot, kind: ObjectiveKind, preemption: bool
@@ -61,7 +116,7 @@ def test_a_solution_is_a_permutation_and_its_cost_is_its_own(
     assert solution.attained == met.sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(snapshots(max_size=20), kinds, st.booleans())
 def test_annealing_is_never_worse_than_its_best_start(
     snapshot: Snapshot, kind: ObjectiveKind, preemption: bool
@@ -73,7 +128,7 @@ def test_annealing_is_never_worse_than_its_best_start(
     assert MOVES.solve(problem).cost <= best_start + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(snapshots(max_size=7, max_running=2), kinds)
 def test_nothing_beats_exhaustive_search_on_small_instances(
     snapshot: Snapshot, kind: ObjectiveKind
@@ -85,7 +140,7 @@ def test_nothing_beats_exhaustive_search_on_small_instances(
     assert best.cost <= CpSat(time_limit_s=1, workers=1).solve(problem).cost + 1e-9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(snapshots(max_size=6, max_running=2, kv_blocks=(2000, 2000)))
 def test_nobody_attains_more_than_the_proven_bound(snapshot: Snapshot) -> None:
     """Law 6: the bound of the relaxed model holds for the best order there is."""
@@ -97,7 +152,7 @@ def test_nobody_attains_more_than_the_proven_bound(snapshot: Snapshot) -> None:
     assert snapshot.weight[met].sum() <= bound + 1e-6
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(snapshots(slots=1, max_running=0, slo=st.just(Slo()), kv_blocks=(4000, 4000)))
 def test_without_deadlines_and_batching_the_order_is_shortest_remaining_first(
     snapshot: Snapshot,
@@ -128,7 +183,7 @@ def textbook(service: list[int], due: list[float]) -> int:
     return len(chosen)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 400)), min_size=1, max_size=25))
 def test_on_one_machine_as_many_are_on_time_as_moore_and_hodgson_say(
     jobs: list[tuple[int, int]],
@@ -149,7 +204,7 @@ def test_moore_hodgson_drops_the_longest_job_that_makes_others_late() -> None:
 
 
 @given(snapshots(), st.integers(0, 2**31))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_same_seed_and_moves_give_the_same_plan(snapshot: Snapshot, seed: int) -> None:
     """Law 4, for the annealer."""
     solver = Anneal(time_budget_ms=None, move_budget=300, seed=seed)
