@@ -12,8 +12,6 @@ from slosched.core.latency import LinearLatency, fit
 from slosched.core.objective import Objective
 from slosched.core.plan import Plan
 from slosched.core.protocols import (
-    Clock,
-    LatencyModel,
     Learner,
     Policy,
     Predictor,
@@ -27,11 +25,9 @@ from slosched.core.snapshot import EngineLimits, Snapshot
 from slosched.version import __version__
 
 __all__ = [
-    "Clock",
     "ConfigError",
     "EngineError",
     "EngineLimits",
-    "LatencyModel",
     "Learner",
     "LinearLatency",
     "Objective",

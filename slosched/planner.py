@@ -64,6 +64,7 @@ class Planner:
         self._fallback = fallback
         self._repredict_tokens = repredict_tokens
         self._planned_version = -1
+        self._told: set[str] = set()
 
     @property
     def kind(self) -> str:
@@ -101,14 +102,14 @@ class Planner:
         if table.version == self._planned_version or not len(table):
             return np.empty(0, dtype=np.int64)
         snapshot, rows = table.snapshot(now, limits, latency)
-        plan = self._guard.apply(self._plan(snapshot), snapshot)
+        plan = self._plan(snapshot)
         table.rows["rank"][rows[plan.order]] = np.arange(len(rows))
         self._planned_version = table.version
         return rows[plan.preempt]
 
     def _plan(self, snapshot: Snapshot) -> Plan:
         try:
-            plan = self._policy.plan(snapshot)
+            plan = self._guard.apply(self._policy.plan(snapshot), snapshot)
             plan.check(snapshot)
         except Exception as error:
             self._failed("plan_failed", self._policy, error)
@@ -125,7 +126,9 @@ class Planner:
 
     def _failed(self, event: str, part: object, error: Exception) -> None:
         self.failures += 1
-        log.warning(event, part=type(part).__name__, error=str(error), exc_info=self.failures == 1)
+        if event not in self._told:  # once: it may fail at every step
+            self._told.add(event)
+            log.warning(event, part=type(part).__name__, error=str(error), exc_info=error)
 
 
 class _Blind:

@@ -18,7 +18,7 @@ def slos() -> st.SearchStrategy[Slo]:
         ttft=limit,
         tpot=st.one_of(st.just(inf), st.floats(0.02, 0.2)),
         e2e=limit,
-        weight=st.sampled_from([1.0, 1.0, 2.0, 0.5]),
+        weight=st.sampled_from([1.0, 1.0, 2.0, 1 / 3]),
     )
 
 
@@ -54,7 +54,14 @@ def snapshots(
         row["priority"] = draw(st.integers(-2, 2))
         row["passes"] = draw(st.integers(0, 12))
         row["running"] = i < running
-        if i < running and draw(st.booleans()):  # decodes already
+        if i >= running and draw(st.integers(0, 3)) == 0:  # was preempted, and owes its context
+            row["produced"] = draw(st.integers(1, 60))
+            row["length"] += row["produced"]
+            row["prefill"] += row["produced"]
+            row["first_token"] = draw(st.floats(float(row["arrival"]), 0))
+        if i < running and draw(st.integers(0, 3)) == 0:  # part of its prompt is computed
+            row["context"] = draw(st.integers(1, 300))
+        elif i < running and draw(st.booleans()):  # decodes already
             row["context"], row["prefill"] = row["prefill"], 0
             row["produced"] = draw(st.integers(1, 60))
             row["length"] += row["produced"]

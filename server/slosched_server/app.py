@@ -34,7 +34,9 @@ def create_app(
         Where the metrics live; a fresh one by default.
     """
     metrics = Metrics(registry or CollectorRegistry())
-    app = FastAPI(title="slosched", redirect_slashes=False)
+    app = FastAPI(
+        title="slosched", redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
+    )
     completions = Completions(tagger, upstream, metrics, settings.max_body_bytes)
     app.router.routes += [
         Route("/v1/chat/completions", completions, methods=["POST"]),

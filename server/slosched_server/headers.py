@@ -1,5 +1,6 @@
 """From a client's request to a tagged one: what it asks for goes into the body for the engine."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,9 @@ def _with_xargs(body: bytes, fields: Mapping[str, object], tag: Tag) -> bytes:
     if XARGS in fields:
         # Rare, and the only case that writes the body anew: a second key of the same name would
         # leave it to the engine's JSON parser which of the two counts.
-        return orjson.dumps({**fields, XARGS: {**_client_xargs(fields), **to_xargs(tag)}})
+        # json, not orjson: whole numbers of more than 64 bits keep their value.
+        tagged = {**json.loads(body), XARGS: {**_client_xargs(fields), **to_xargs(tag)}}
+        return json.dumps(tagged, separators=(",", ":")).encode()
     # Spliced in, so that every byte of the client's stays: no number is spelled anew.
     start = body.index(b"{") + 1
     comma = b"," if fields else b""

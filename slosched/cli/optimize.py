@@ -9,7 +9,6 @@ from slosched.cli.common import Config, Format, FormatOption, Quiet, Seed, Set, 
 from slosched.cli.workload import Limit, Traces
 
 if TYPE_CHECKING:
-    from slosched.config.schema import Settings
     from slosched.core.protocols import Solver
 
 
@@ -62,7 +61,7 @@ def optimize(
                 settings.limits(),
                 settings.latency(),
                 settings.objective(),
-                _solver(settings, solver),
+                settings.solver(solver, seed),
                 _bound(bound_s),
             )
         except ValueError as error:
@@ -84,10 +83,6 @@ def optimize(
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command()(optimize)
-
-
-def _solver(settings: "Settings", kind: str) -> "Solver":
-    return settings.solver(kind)
 
 
 def _bound(seconds: float) -> "Solver | None":

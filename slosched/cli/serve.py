@@ -25,6 +25,8 @@ _OURS = {
     "--port": "use --engine-port",
     "--model": "name it once, as MODEL",
     "--uds": "use --engine-port",
+    "--ssl-keyfile": "the engine listens on loopback alone",
+    "--ssl-certfile": "the engine listens on loopback alone",
 }
 
 Host = Annotated[
@@ -157,6 +159,8 @@ def _check_model(model: str) -> None:
     from slosched.core.errors import ConfigError
 
     # A name on a model hub has one slash at most.
+    if "://" in model:
+        return
     looks_like_a_path = model.startswith(("/", ".", "~")) or model.count(os.sep) > 1
     if looks_like_a_path and not Path(model).exists():
         raise ConfigError(f"MODEL: no such folder: {model}")

@@ -1,5 +1,6 @@
 """`slosched simulate`: replay arrivals in virtual time under one or more policies."""
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,17 +62,17 @@ def simulate(
         from slosched.report.tables import runs_table
 
         settings, _ = common.load(config, set_)
-        settings = settings.offline()
         loads = load or [1.0]
-        if min(loads) <= 0:
-            raise ConfigError(f"--load must be greater than 0, got {min(loads):g}")
+        for x in loads:
+            if not 0 < x < inf:
+                raise ConfigError(f"--load must be greater than 0 and finite, got {x:g}")
         kinds = _policies(policy, settings)
         runs = []
         with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
             for x in loads:
                 trace = workload.requests(traces, settings, limit, x, seed)
                 for kind in kinds:
-                    chosen = settings.with_policy(kind).offline() if kind else settings
+                    chosen = (settings.with_policy(kind) if kind else settings).offline(seed)
                     run = _run(chosen, trace, progress, x, requests)
                     run |= {"trace": [str(path) for path in traces], "load": x, "seed": seed}
                     runs.append(run)

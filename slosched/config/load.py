@@ -20,7 +20,8 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     Parameters
     ----------
     path
-        YAML file; None for the defaults that ship with slosched.
+        YAML file; None for the one that the variable SLOSCHED_CONFIG names, or if there is none,
+        for the defaults that ship with slosched.
     overrides
         `policy.solver.cooling=0.9` and the like; they win over `SLOSCHED_...` variables, which
         win over the file.
@@ -30,6 +31,8 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     ConfigError
         If the file cannot be read or does not fit; a line for each problem.
     """
+    if path is None and os.environ.get("SLOSCHED_CONFIG"):
+        path = Path(os.environ["SLOSCHED_CONFIG"])
     if path is None:
         text = (files("slosched.config") / "default.yaml").read_text(encoding="utf-8")
         document = load_yaml(text, "default.yaml")

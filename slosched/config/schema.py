@@ -39,7 +39,7 @@ from slosched_solvers.cpsat import CpSat
 from slosched_solvers.exhaustive import Exhaustive
 
 MOVES_PER_MS = 200  # measured on one core, 128 waiting and 32 running requests
-OFFLINE_BUDGET_MS = 2000.0
+OFFLINE_MOVES = 100_000
 OFFLINE_HORIZON = 1000
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -96,8 +96,8 @@ class CustomSolver(Custom):
     """A solver of the user's own."""
 
     def solve(self, problem: Problem) -> Solution:
-        """Solve with the target, constructed afresh."""
-        return cast("Solver", self.build()).solve(problem)
+        """Refuse: the target solves, once it is built."""
+        raise NotImplementedError(self.target)
 
 
 @dataclass(frozen=True)
@@ -230,43 +230,54 @@ class Settings(BaseModel):
         ConfigError
             If a custom part cannot be built, or an oracle is asked for online.
         """
-        policy: Policy = self.policy.build() if isinstance(self.policy, Custom) else self.policy  # type: ignore[assignment]
+        policy: Policy = self.policy  # type: ignore[assignment]
+        if isinstance(self.policy, Custom):
+            policy = cast("Policy", self.policy.build())
+        elif isinstance(self.policy, PlannedPolicy):
+            solver = self.policy.solver
+            if trace is None and isinstance(solver, CpSat | Exhaustive):
+                raise ConfigError(f"policy.solver.kind: {solver.kind} is for plans offline only")
+            if isinstance(solver, Custom):
+                built: Any = solver.build()
+                policy = replace(self.policy, solver=built)
         return Planner(policy, self._predictor(trace), self.policy.guard, fallback=LeastSlack())
 
     def objective(self) -> Objective:
         """Return what an order is worth: the planned policy's objective, or the default."""
         return self.policy.objective if isinstance(self.policy, PlannedPolicy) else Objective()
 
-    def solver(self, kind: str) -> Solver:
+    def solver(self, kind: str, seed: int = 0) -> Solver:
         """Return a solver by kind: the configured one, or one with its defaults.
 
-        Offline there is no step to hide in, so an annealer takes more time.
+        Offline there is no step to hide in, so an annealer that was left at its default budget
+        or horizon gets larger ones; and it is bounded by moves.
         """
         configured = self.policy.solver if isinstance(self.policy, PlannedPolicy) else None
         solvers: dict[str, type[Any]] = {"anneal": Anneal, "cpsat": CpSat, "exhaustive": Exhaustive}
         if kind not in solvers:
             raise ConfigError(f"--solver: {_unknown('solver', kind, solvers)}")
-        if configured is not None and configured.kind == kind and configured != Anneal():
-            return configured
-        if kind == "anneal":
-            return Anneal(time_budget_ms=OFFLINE_BUDGET_MS, horizon=OFFLINE_HORIZON)
-        return cast("Solver", solvers[kind]())
+        same = configured is not None and configured.kind == kind
+        solver = configured if same else solvers[kind]()
+        if not isinstance(solver, Anneal):
+            return cast("Solver", solver)
+        usual = Anneal()
+        moves, horizon = solver.move_budget, solver.horizon
+        if moves is None and solver.time_budget_ms == usual.time_budget_ms:
+            moves = OFFLINE_MOVES
+        if horizon == usual.horizon:
+            horizon = OFFLINE_HORIZON
+        return _bounded_by_moves(replace(solver, move_budget=moves, horizon=horizon), seed)
 
-    def offline(self) -> "Settings":
+    def offline(self, seed: int = 0) -> "Settings":
         """Return the same settings, with solvers bounded by moves: the same result every time.
 
         An annealer that is bounded by time alone gets the moves that a core makes in that time.
+        A seed other than 0 takes the place of the solver's.
         """
         policy = self.policy
         if not isinstance(policy, PlannedPolicy) or not isinstance(policy.solver, Anneal):
             return self
-        solver = policy.solver
-        if solver.time_budget_ms is None:
-            return self
-        moves = solver.move_budget
-        if moves is None:
-            moves = round(solver.time_budget_ms * MOVES_PER_MS)
-        bounded = replace(solver, time_budget_ms=None, move_budget=moves)
+        bounded = _bounded_by_moves(policy.solver, seed)
         return self.model_copy(update={"policy": replace(policy, solver=bounded)})
 
     def _predictor(self, trace: Sequence[TracedRequest] | None) -> Predictor:
@@ -298,6 +309,13 @@ def _without_infinite(value: Any) -> Any:  # noqa: ANN401 - plain data of any sh
             k: _without_infinite(v) for k, v in value.items() if v != inf and not k.startswith("_")
         }
     return [_without_infinite(v) for v in value] if isinstance(value, list) else value
+
+
+def _bounded_by_moves(solver: Anneal, seed: int) -> Anneal:
+    moves = solver.move_budget
+    if moves is None and solver.time_budget_ms is not None:
+        moves = round(solver.time_budget_ms * MOVES_PER_MS)
+    return replace(solver, time_budget_ms=None, move_budget=moves, seed=seed or solver.seed)
 
 
 def _unknown(what: str, kind: str, known: Iterable[str]) -> str:

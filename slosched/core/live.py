@@ -11,6 +11,7 @@ from slosched.core.snapshot import LIVE, UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import IntArray, LiveArray
 
 _FIRST_CAPACITY = 64
+MOST_TOKENS = 2.0**24  # no answer is longer; arithmetic on lengths stays exact
 
 
 class LiveTable:
@@ -21,7 +22,8 @@ class LiveTable:
     rows
         Shape (capacity,), dtype `LIVE`. Engines write progress into the rows of their requests.
     version
-        Grows whenever a request comes, goes, or changes between waiting and running.
+        Grows whenever a request comes, goes, changes between waiting and running, or is
+        expected to be of another length than before.
     """
 
     def __init__(self) -> None:
@@ -55,16 +57,17 @@ class LiveTable:
             raise ValueError(f"request_id {request.request_id!r} is live already")
         if not self._free:
             self._grow()
-        row = self._free.pop()
         slo = request.slo
-        self.rows[row] = np.zeros((), dtype=LIVE)
-        fresh = self.rows[row]
-        fresh["serial"], self._next_serial = self._next_serial, self._next_serial + 1
+        fresh = np.zeros((), dtype=LIVE)
+        fresh["serial"] = self._next_serial
         fresh["arrival"], fresh["first_token"] = request.arrival, np.nan
         fresh["prefill"] = request.input_tokens
         fresh["ttft"], fresh["tpot"], fresh["e2e"] = slo.ttft, slo.tpot, slo.e2e
         fresh["weight"], fresh["priority"] = slo.weight, request.priority
         fresh["rank"] = UNRANKED
+        row = self._free.pop()  # nothing fails from here on
+        self.rows[row] = fresh
+        self._next_serial += 1
         self._requests[row] = request
         self._row_of[request.request_id] = row
         self.version += 1
@@ -98,21 +101,26 @@ class LiveTable:
 
     def live(self) -> IntArray:
         """Rows of all live requests, in order of arrival."""
-        rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
-        order: IntArray = np.argsort(self.rows["serial"][rows])
-        return rows[order]
+        # A dict keeps the order in which requests were added.
+        return np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
 
     def predict(self, predictor: Predictor, every: int, rows: Iterable[int] | None = None) -> None:
-        """Refresh predicted lengths of the requests that are due, then every `every` tokens."""
+        """Refresh predicted lengths of the requests that are due, then every `every` tokens.
+
+        ValueError if the predictor answers with anything but a finite number for each.
+        """
         candidates = self.live() if rows is None else np.fromiter(rows, dtype=np.int64)
         table = self.rows
         due = candidates[table["produced"][candidates] >= table["predict_at"][candidates]]
         if not len(due):
             return
         produced: IntArray = table["produced"][due].copy()
-        left = predictor.remaining([self.request(int(row)) for row in due], produced)
-        table["length"][due] = produced + np.maximum(left, 1.0)
+        left = np.asarray(predictor.remaining([self.request(int(row)) for row in due], produced))
+        if left.shape != due.shape or not np.isfinite(left).all():
+            raise ValueError(f"a predictor must answer {len(due)} finite numbers, got {left}")
+        table["length"][due] = produced + np.clip(left, 1.0, MOST_TOKENS)
         table["predict_at"][due] = produced + every
+        self.version += 1
 
     def snapshot(
         self, now: float, limits: EngineLimits, latency: LinearLatency

@@ -5,12 +5,12 @@ from typing import Literal
 
 import numpy as np
 
+from slosched.core.slo import TOLERANCE
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import BoolArray, FloatArray
 
 ObjectiveKind = Literal["attainment", "g", "tardiness", "latency"]
 KINDS: tuple[ObjectiveKind, ...] = ("attainment", "g", "tardiness", "latency")
-TOLERANCE = 1e-9  # relative: a limit that is met to the last digit of a float is met
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class Plan:
     def check(self, snapshot: Snapshot) -> None:
         """Raise `PlanError` unless this is a plan for that snapshot (law 8)."""
         n = len(snapshot)
+        if self.order.dtype.kind != "i" or self.preempt.dtype.kind != "i":
+            raise PlanError("order and preempt must be arrays of integers")
         if self.order.shape != (n,) or not np.array_equal(np.sort(self.order), np.arange(n)):
             raise PlanError(f"order must be a permutation of the {n} rows of the snapshot")
         preempt = self.preempt

@@ -93,19 +93,3 @@ class Learner(Protocol):
     def observe(self, request: Request, output_tokens: int) -> None:
         """Take note of a finished request's true length."""
         ...
-
-
-class LatencyModel(Protocol):
-    """Knows how long the engine's steps take."""
-
-    def step(self, prefill_tokens: float, sequences: float, context_tokens: float) -> float:
-        """Seconds of one step."""
-        ...
-
-
-class Clock(Protocol):
-    """Tells the time, in seconds; real or virtual."""
-
-    def now(self) -> float:
-        """Seconds since some fixed moment; never runs back (law 3)."""
-        ...

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import inf
 
+TOLERANCE = 1e-9  # relative: a limit that is met to the last digit of a float is met
+
 
 @dataclass(frozen=True, slots=True)
 class Slo:
@@ -37,7 +39,8 @@ class Slo:
 
     def attained(self, ttft: float, tpot: float, e2e: float) -> bool:
         """Whether a finished request with these times, in seconds, kept every limit."""
-        return ttft <= self.ttft and tpot <= self.tpot and e2e <= self.e2e
+        some = 1 + TOLERANCE
+        return ttft <= self.ttft * some and tpot <= self.tpot * some and e2e <= self.e2e * some
 
 
 @dataclass(frozen=True, slots=True)

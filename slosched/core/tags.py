@@ -165,8 +165,11 @@ def to_xargs(tag: Tag) -> dict[str, str | int]:
 
 
 def to_vllm_priority(priority: int) -> int:
-    """Convert between our priorities, higher first, and vLLM's, lower first."""
-    return -priority
+    """Convert between our priorities, higher first, and vLLM's, lower first.
+
+    Both fit 64 bits, which the negative of the lowest number does not: it becomes the highest.
+    """
+    return min(-priority, 2**63 - 1)
 
 
 def _milliseconds(source: str, value: str) -> int:

@@ -46,9 +46,11 @@ def plan_table(result: dict[str, Any]) -> Table:
     table = Table(title="offline plan", show_header=False)
     table.add_row("requests", str(result["requests"]))
     table.add_row("SLO met", f"{result['attained']} ({_percent(result['slo_attainment'])})")
+    table.add_row("weight of these", f"{result['attained_weight']:g}")
     bound = result["attained_bound"]
-    table.add_row("proven bound", "-" if bound is None else f"{bound} ({result['gap']} above)")
-    table.add_row("mean latency", f"{result['mean_e2el_ms'] / 1e3:.2f} s")
+    above = "-" if bound is None else f"{bound:g} ({result['gap']:g} above)"
+    table.add_row("proven bound, without preemption", above)
+    table.add_row("mean latency", f"{_seconds(result['mean_e2el_ms'])} s")
     table.add_row("solver", f"{result['solver']}, {result['solve_s']:.2f} s")
     return table
 

@@ -59,11 +59,11 @@ class ObservedLatency:
         # The engine computes steps one after the other: under asynchronous scheduling, a step
         # handed over early begins only when the one before it is done.
         previous, self._last_finish = self._last_finish, now
-        while self._in_flight:
-            done = self._in_flight.popleft()
-            if done.step is step:
-                self._add(done.shape, now - max(done.started, previous))
-                return
+        if all(waiting.step is not step for waiting in self._in_flight):
+            return
+        while (done := self._in_flight.popleft()).step is not step:
+            pass  # its output never came
+        self._add(done.shape, now - max(done.started, previous))
 
     def _add(self, shape: StepShape, seconds: float) -> None:
         if seconds <= 0:
@@ -83,7 +83,7 @@ class ObservedLatency:
         fitted = fit(steps[usual], seconds[usual])
         unseen = [
             name
-            for name, column in zip(StepShape._fields, steps.T, strict=True)
+            for name, column in zip(StepShape._fields, steps[usual].T, strict=True)
             if not column.any()
         ]
         self.model = replace(fitted, **{_COSTS[n]: getattr(self.model, _COSTS[n]) for n in unseen})

@@ -37,7 +37,8 @@ class SloScheduler(AsyncScheduler):
     Requests of streaming sessions have no place in the plan: they go first, as they come.
     """
 
-    clock: Callable[[], float] = staticmethod(time.time)  # the clock of vLLM's arrival_time
+    clock: Callable[[], float] = staticmethod(time.monotonic)  # plans know no other
+    wall_clock: Callable[[], float] = staticmethod(time.time)  # of vLLM's arrival_time
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -54,6 +55,7 @@ class SloScheduler(AsyncScheduler):
         self._planned_at = self._counted_at = 0.0
         self._depths: Counter[str] = Counter()
         self._applied_version = -1
+        self._failures = 0  # of the planner's own, as exported
         with self._shield("warming up"):
             warm_up(self._planner, self._limits, latency)
 
@@ -74,9 +76,10 @@ class SloScheduler(AsyncScheduler):
 
     def _enter(self, request: Request) -> None:
         tag = self._tag(request)
+        waited = max(self.wall_clock() - request.arrival_time, 0.0)
         entered = core.Request(
             request.request_id,
-            request.arrival_time,
+            self.clock() - waited,
             max(request.num_prompt_tokens, 1),
             tag.slo,
             tag.slo_class,
@@ -122,7 +125,7 @@ class SloScheduler(AsyncScheduler):
     def schedule(self, *args: object, **kwargs: object) -> SchedulerOutput:
         """Plan, bring the queues into the plan's order, and let vLLM schedule."""
         started = time.perf_counter()
-        self._now = max(self._now, self.clock())  # the wall clock may run back (law 3)
+        self._now = self.clock()
         with self._shield("planning"):
             # 1. Take stock.
             table = self._planner.table
@@ -167,10 +170,14 @@ class SloScheduler(AsyncScheduler):
 
         def place(request: Request) -> tuple[float, ...]:
             row = rows.get(request.request_id)
-            return (-1 if row is None else ranks[row], request.arrival_time)
+            # Streaming sessions go first; what could not be entered into the plan goes last.
+            unplanned = -1.0 if request.resumable else float("inf")
+            return (unplanned if row is None else ranks[row], request.arrival_time)
 
         self.waiting.reorder(place)
-        self.running.sort(key=place)  # who gets the token budget; the last is the KV victim
+        # Who gets the token budget first: prompts take what decoding leaves, as the rollout has
+        # it. The last is the KV victim.
+        self.running.sort(key=lambda request: (request.is_prefill_chunk, *place(request)))
 
     def _preempt_request(self, request: Request, *args: object, **kwargs: object) -> None:
         """Note a preemption, ours or vLLM's own for want of KV."""
@@ -206,7 +213,7 @@ class SloScheduler(AsyncScheduler):
             scheduler_output, model_runner_output
         )
         with self._shield("noting an output"):
-            self._now = max(self._now, self.clock())
+            self._now = self.clock()
             self._settle()
             self._latency.finish(scheduler_output, finished)
         return outputs
@@ -228,6 +235,8 @@ class SloScheduler(AsyncScheduler):
 
     def _export(self, overhead: float) -> None:
         self._metrics.step_overhead_seconds.observe(overhead)
+        self._metrics.plan_failures.inc(self._planner.failures - self._failures)
+        self._failures = self._planner.failures
         self._metrics.plan_age_seconds.set(self._now - self._planned_at)
         drained = not self.waiting and self._depths.total() > 0
         if drained or self._now - self._counted_at >= 1.0:  # s; a long queue takes its time

@@ -1,8 +1,8 @@
 """The annealer: the best start, improved until the budget ends."""
 
 from dataclasses import dataclass
-from itertools import count
-from math import log
+from math import inf, log
+from operator import itemgetter
 from time import perf_counter
 from typing import Literal
 
@@ -29,7 +29,7 @@ class Anneal:
     Parameters
     ----------
     time_budget_ms
-        Wall-clock time to search; None if only moves count.
+        Wall-clock time for a plan; None if only moves count. The starts are made in any case.
     move_budget
         Orders to try; None if only time counts. With moves alone a result depends on the seed
         and nothing else.
@@ -78,7 +78,10 @@ class Anneal:
     def solve(self, problem: Problem) -> Solution:
         """Search for a good order; never worse than the best start."""
         full = build(problem.snapshot)
-        start = self._best_start(problem, full)
+        if self.time_budget_ms is not None:
+            _compile(full, problem)  # the first time; it must not eat the budget
+        budget = _Budget(self.time_budget_ms, self.move_budget)
+        start, start_cost = self._best_start(problem, full)
         head = start[: int(full.running.sum()) + self.horizon]
         tail = start[len(head) :]
         instance = select(full, head)
@@ -86,19 +89,22 @@ class Anneal:
         order = np.arange(len(head))
         preempted: list[int] = []
         rng = np.random.default_rng(self.seed)
-        may_preempt = problem.preemption and bool(instance.running.any())
-        order, moves = self._search(search, order, rng, FIRST_SHARE if may_preempt else 1.0)
+        running = instance.running
+        may_preempt = problem.preemption and bool(running.any()) and not running.all()
+        order = self._search(search, order, rng, budget, FIRST_SHARE if may_preempt else 1.0)
         if may_preempt:
-            search, order, preempted = self._preempt(search, order, problem)
-            if preempted:
-                order, more = self._search(search, order, rng, 1.0 - FIRST_SHARE)
-                moves += more
+            search, order, preempted = self._preempt(search, order, problem, budget)
+            order = self._search(search, order, rng, budget, 1.0)
         whole = np.concatenate((head[order], tail))
         chosen = full
         for row in preempted:
             chosen = give_up_slot(chosen, int(head[row]))
         outcome = Evaluator(chosen, problem.objective)
         value = outcome(whole)
+        if value > start_cost:  # the horizon did not see what its order does to the tail
+            whole, preempted = start, []
+            outcome = Evaluator(full, problem.objective)
+            value = outcome(whole)
         met = attained(problem.snapshot, outcome.first, outcome.finish)
         return Solution(
             whole,
@@ -106,49 +112,55 @@ class Anneal:
             outcome.first,
             outcome.finish,
             int(met.sum()),
-            moves,
+            budget.spent,
             preempt=head[np.array(preempted, dtype=np.int64)],
         )
 
-    def _best_start(self, problem: Problem, instance: Instance) -> IntArray:
+    def _best_start(self, problem: Problem, instance: Instance) -> tuple[IntArray, float]:
         evaluate = Evaluator(instance, problem.objective)
-        return min(starts(problem.snapshot), key=evaluate)
+        priced = [(evaluate(start), start) for start in starts(problem.snapshot)]
+        cost, start = min(priced, key=itemgetter(0))
+        return start, cost
 
     def _search(
-        self, evaluate: Evaluator, start: IntArray, rng: np.random.Generator, share: float
-    ) -> tuple[IntArray, int]:
-        """Anneal from a start, within a share of the budget; the best order and the moves."""
+        self,
+        evaluate: Evaluator,
+        start: IntArray,
+        rng: np.random.Generator,
+        budget: "_Budget",
+        share: float,
+    ) -> IntArray:
+        """Anneal from a start until a share of the budget is spent; return the best order."""
         best = start.copy()
         if len(start) - int(evaluate.instance.running.sum()) < 2:
-            return best, 0
-        saved = evaluate.checkpoints(start)
-        costs = np.full(2, evaluate(start))
-        budget = _Budget(self.time_budget_ms, self.move_budget, share)
+            return best
+        saved, cost = evaluate.checkpoints(start)
+        costs = np.full(2, cost)
+        phase = budget.until(share)
 
         def run(order: IntArray, moves: int, temperature: float) -> float:
-            budget.spend(moves)
+            budget.spent += moves
             return anneal_moves(
                 evaluate.instance, order, best, costs, moves, temperature, rng, evaluate.kind,
                 evaluate.weights, evaluate.first, evaluate.finish, evaluate.work, saved,
             )  # fmt: skip
 
         # Ben-Ameur (2004): start where an average worsening is accepted with this probability.
-        worsening = run(start.copy(), budget.affordable(SAMPLED_MOVES), np.inf)
+        worsening = run(start.copy(), phase.affordable(SAMPLED_MOVES), np.inf)
         first_temperature = max(worsening / -log(self.acceptance), 1e-12)
         for restart in range(self.restarts):
             order = best.copy()
-            costs[0] = costs[1]
-            saved = evaluate.checkpoints(order)
-            for _ in count():
-                progress = budget.progress() * self.restarts - restart
-                moves = budget.affordable(CHUNK)
+            saved, costs[0] = evaluate.checkpoints(order)
+            while True:
+                progress = phase.progress() * self.restarts - restart
+                moves = phase.affordable(CHUNK)
                 if progress >= 1 or moves == 0:
                     break
                 run(order, moves, first_temperature * self.cooling ** (LEVELS * progress))
-        return best, budget.spent
+        return best
 
     def _preempt(
-        self, search: Evaluator, order: IntArray, problem: Problem
+        self, search: Evaluator, order: IntArray, problem: Problem, budget: "_Budget"
     ) -> tuple[Evaluator, IntArray, list[int]]:
         """Take slots from running requests, one by one, while the plan gets better by it.
 
@@ -162,6 +174,8 @@ class Anneal:
             decoding = np.flatnonzero(instance.running & (instance.prefill == 0))
             longest_first = decoding[np.argsort(-instance.remaining[decoding], kind="stable")]
             for row in longest_first:
+                if budget.until(1.0).progress() >= 1:
+                    return search, order, preempted
                 trial = Evaluator(give_up_slot(instance, int(row)), problem.objective)
                 behind = np.append(order[order != row], row)
                 trial_value = trial(behind)
@@ -174,24 +188,57 @@ class Anneal:
         return search, order, preempted
 
 
+def _compile(instance: Instance, problem: Problem) -> None:
+    evaluate = Evaluator(instance, problem.objective)
+    order = next(starts(problem.snapshot))
+    saved, cost = evaluate.checkpoints(order)
+    anneal_moves(
+        instance, order, order.copy(), np.full(2, cost), 0, 1.0, np.random.default_rng(0),
+        evaluate.kind, evaluate.weights, evaluate.first, evaluate.finish, evaluate.work, saved,
+    )  # fmt: skip
+
+
 class _Budget:
-    """What is left of the time and the moves."""
+    """Time and moves that a plan may take, from now on.
 
-    def __init__(self, time_budget_ms: float | None, move_budget: int | None, share: float) -> None:
+    Attributes
+    ----------
+    spent
+        Moves made.
+    """
+
+    def __init__(self, time_budget_ms: float | None, move_budget: int | None) -> None:
         self.spent = 0
-        self._started = perf_counter()
-        self._seconds = share * time_budget_ms / 1e3 if time_budget_ms is not None else None
-        self._moves = round(share * move_budget) if move_budget is not None else None
+        self.started = perf_counter()
+        self.seconds = inf if time_budget_ms is None else time_budget_ms / 1e3
+        self.moves = move_budget
 
-    def spend(self, moves: int) -> None:
-        self.spent += moves
+    def until(self, share: float) -> "_Phase":
+        """Return the part of the budget that is left until a share of the whole is spent."""
+        return _Phase(self, share)
+
+
+class _Phase:
+    def __init__(self, budget: _Budget, share: float) -> None:
+        self._budget = budget
+        self._first_move = budget.spent
+        self._begin = perf_counter()
+        self._end = budget.started + share * budget.seconds
+        self._last_move = None if budget.moves is None else round(share * budget.moves)
 
     def affordable(self, moves: int) -> int:
-        return moves if self._moves is None else min(moves, self._moves - self.spent)
+        if self._last_move is None:
+            return moves
+        return max(min(moves, self._last_move - self._budget.spent), 0)
 
     def progress(self) -> float:
-        """Spent share of whichever budget runs out first."""
-        by_moves = self.spent / self._moves if self._moves else 0.0
-        if self._seconds is None:
+        """Spent share of time or moves, whichever runs out first; 1 at the end."""
+        by_moves = 0.0
+        if self._last_move is not None:
+            moves = self._last_move - self._first_move
+            by_moves = (self._budget.spent - self._first_move) / moves if moves > 0 else 1.0
+        if self._end == inf:
             return by_moves
-        return max(by_moves, (perf_counter() - self._started) / self._seconds)
+        now = perf_counter()
+        by_time = (now - self._begin) / (self._end - self._begin) if now < self._end else 1.0
+        return max(by_moves, by_time)

@@ -2,7 +2,8 @@
 
 from numba import njit
 
-from slosched.core.objective import KINDS, TOLERANCE
+from slosched.core.objective import KINDS
+from slosched.core.slo import TOLERANCE
 from slosched.core.types import FloatArray
 from slosched_solvers.instance import Instance
 

@@ -1,11 +1,13 @@
 """OR-Tools CP-SAT on a relaxed model: an order, and a proven bound on attainment."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from slosched.core.protocols import Problem, Solution
+from slosched.core.slo import TOLERANCE
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import IntArray
 from slosched_solvers.evaluate import solution
@@ -14,6 +16,7 @@ from slosched_solvers.instance import build
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
+FOR_EVER = 1e6  # s; whoever can wait so long is taken to be on time, which keeps bounds valid
 TICK = 1e-3  # s; durations are rounded down to ticks and deadlines up, so that bounds stay valid
 WEIGHT_SCALE = 1000
 
@@ -90,7 +93,7 @@ class _Model:
     rows
         For each request that may be on time: whether it is, and when it begins, in ticks.
     certain
-        Weight of the requests without limits, which any schedule that ends attains.
+        Weight of the requests without limits, or next to none, which any schedule attains.
     total
         Scaled weight of all in `rows`.
     """
@@ -100,26 +103,28 @@ class _Model:
         self.rows: dict[int, tuple[cp_model.IntVar, cp_model.IntVar]] = {}
         instance = build(snapshot)
         slack, service = snapshot.slack, snapshot.service
-        hopeless = snapshot.hopeless
         limits = snapshot.limits
         weights = {}
-        intervals, blocks = [], []
-        self.certain = float(snapshot.weight[np.isinf(slack) & ~hopeless].sum())
-        for row in np.flatnonzero(np.isfinite(slack) & ~hopeless):
-            latest = int(np.ceil(slack[row] / TICK))
+        intervals, tokens = [], []
+        late = snapshot.first_token - snapshot.arrival > snapshot.ttft * (1 + TOLERANCE)
+        possible = ~late & (slack >= -TICK)
+        certain = possible & (slack > FOR_EVER)
+        self.certain = float(snapshot.weight[certain].sum())
+        for row in np.flatnonzero(possible & ~certain):
+            latest = int(np.ceil(max(slack[row], 0.0) / TICK))
             duration = int(service[row] / TICK)
             on_time = model.new_bool_var(f"on_time_{row}")
             begin = model.new_int_var(0, latest, f"begin_{row}")
             intervals.append(
                 model.new_optional_fixed_size_interval_var(begin, duration, on_time, f"run_{row}")
             )
-            tokens = int(instance.context[row] + instance.prefill[row])
-            blocks.append(min(-(-tokens // limits.block_size), limits.num_kv_blocks))
-            weights[int(row)] = round(float(snapshot.weight[row]) * WEIGHT_SCALE)
+            held = int(instance.context[row] + instance.prefill[row])
+            tokens.append(min(held, limits.kv_tokens))
+            weights[int(row)] = ceil(float(snapshot.weight[row]) * WEIGHT_SCALE)
             self.rows[int(row)] = (on_time, begin)
         self.total = float(sum(weights.values()))
         model.add_cumulative(intervals, [1] * len(intervals), limits.max_num_seqs)
-        model.add_cumulative(intervals, blocks, limits.num_kv_blocks)
+        model.add_cumulative(intervals, tokens, limits.kv_tokens)
         self._add_prefill_capacity(snapshot)
         model.maximize(sum(weights[row] * on_time for row, (on_time, _) in self.rows.items()))
 
@@ -133,7 +138,9 @@ class _Model:
         latency = snapshot.latency
         per_token = latency.per_prefill_token
         per_token += latency.base / snapshot.limits.max_num_batched_tokens
-        latest_prefilled = snapshot.slack + snapshot.first_service
+        steps = -(-snapshot.prefill // snapshot.limits.max_num_batched_tokens)
+        alone = steps * latency.base + snapshot.prefill * latency.per_prefill_token
+        latest_prefilled = np.maximum(snapshot.slack, 0.0) + alone
         first_due = np.where(snapshot.prefill > 0, latest_prefilled, np.inf)
         by_deadline = sorted(self.rows, key=lambda row: float(first_due[row]))
         due_so_far: list[tuple[int, int]] = []

@@ -40,14 +40,14 @@ class Evaluator:
         """Cost of an order, running requests first; lower is better."""
         return self._replay(order, NO_CHECKPOINTS)
 
-    def checkpoints(self, order: IntArray) -> Checkpoints:
-        """Run an order, and keep the engine's state at each waiting request."""
+    def checkpoints(self, order: IntArray) -> tuple[Checkpoints, float]:
+        """Run an order for its cost, and keep the engine's state along the way."""
         running = int(self.instance.running.sum())
         slots = max(int(self.instance.limits[0]), running)
         saved = checkpoints(len(order) - running, slots)
-        self._replay(order, saved)
+        value = self._replay(order, saved)
         commit(saved, FROM_SCRATCH)
-        return saved
+        return saved, value
 
     def _replay(self, order: IntArray, saved: Checkpoints) -> float:
         value = replay(

@@ -26,6 +26,10 @@ class Exhaustive:
     kind: Literal["exhaustive"] = "exhaustive"
     max_waiting: int = 8
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_waiting <= 10:
+            raise ValueError(f"max_waiting must be from 1 to 10, got {self.max_waiting}")
+
     def solve(self, problem: Problem) -> Solution:
         """Find the best order; ValueError if there are too many to try."""
         start = next(starts(problem.snapshot))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from slosched import (
@@ -155,11 +155,13 @@ def test_only_the_oracle_knows_lengths(
     ]
     starts = []
     for variant in (trace, other):
-        engine = SimulatedEngine(
-            Planner(policy, Constant(), NoGuard(), Fcfs()), EngineLimits(5, 300, 16, 2000), LATENCY
-        )
-        records = engine.run(variant)
+        planner = Planner(policy, Constant(), NoGuard(), Fcfs())
+        records = SimulatedEngine(planner, limits, LATENCY).run(variant)
+        assert planner.failures == 0
         starts.append((records.first_token, records.finish))
+    # Whom no cache could ever hold is turned away by its length: leave such traces out.
+    kv_tokens = limits.num_kv_blocks * limits.block_size
+    assume(all(t.request.input_tokens + t.output_tokens <= kv_tokens for t in (*trace, *other)))
     first_end = min(np.nanmin(starts[0][1]), np.nanmin(starts[1][1]))
     for a, b in ((starts[0][0], starts[1][0]), (starts[1][0], starts[0][0])):
         early = a < first_end
@@ -167,25 +169,25 @@ def test_only_the_oracle_knows_lengths(
 
 
 @settings(max_examples=60)
-@given(traces(max_size=40), st.integers(1, 6))
+@given(traces(max_size=40), policies(), st.integers(1, 6))
 def test_the_guard_bounds_how_often_anybody_is_passed(
-    trace: list[TracedRequest], passes: int
+    trace: list[TracedRequest], policy: Policy, passes: int
 ) -> None:
-    """Law 13: once a request was passed that often, only earlier ones still go before it."""
-    admitted: list[int] = []
-    planner = Planner(Sjf(), oracle(trace), BoundedPasses(passes=passes), Fcfs())
-    admit = planner.table.admit
+    """Law 13: while a request waits, no more later ones get a slot than the guard allows."""
+    planner = Planner(policy, oracle(trace), BoundedPasses(passes=passes), Fcfs())
+    limits = EngineLimits(2, 300, 16, 700)
+    table, admit = planner.table, planner.table.admit
+    passed = []
 
     def noted(row: int) -> None:
-        admitted.append(int(planner.table.rows["serial"][row]))
         admit(row)
+        live = table.live()
+        passed.append(table.rows["passes"][live].max())
 
-    planner.table.admit = noted  # type: ignore[method-assign]
-    SimulatedEngine(planner, EngineLimits(2, 300, 16, 700), LATENCY).run(trace)
-    for place, serial in enumerate(admitted):
-        passed = sum(later > serial for later in admitted[:place])
-        # Several may be admitted in the step in which the bound is reached: at most the slots.
-        assert passed <= passes + 2
+    table.admit = noted  # type: ignore[method-assign]
+    SimulatedEngine(planner, limits, LATENCY).run(trace)
+    # The bound may be reached in the middle of a step, which admits as many as there are slots.
+    assert max(passed) < passes + limits.max_num_seqs
 
 
 def test_the_kernel_and_the_simulator_agree_on_a_plan() -> None:

@@ -83,7 +83,7 @@ class Broken:
         wrong: dict[str, Any] = {
             "short": np.arange(len(snapshot) - 1),
             "twice": np.zeros(len(snapshot), dtype=np.int64),
-            "floats": np.linspace(0, 1, len(snapshot)),
+            "floats": np.arange(len(snapshot), dtype=float),
         }
         if self.how == "preempts the waiting":
             return Plan(np.arange(len(snapshot)), np.array([0]))

@@ -273,7 +273,7 @@ def _make(
         def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
             return Tagger(CLASSES, "batch"), planner, LATENCY
 
-    Scheduler.clock = staticmethod(clock)
+    Scheduler.clock = Scheduler.wall_clock = staticmethod(clock)
     spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32)
     kv_cache = KVCacheConfig(
         num_blocks=blocks, kv_cache_tensors=[], kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)]

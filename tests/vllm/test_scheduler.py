@@ -146,16 +146,40 @@ def test_limits_are_the_engines_own(tiny_model: Path) -> None:
     assert (limits.max_num_batched_tokens, limits.block_size, limits.num_kv_blocks) == (64, 16, 40)
 
 
-def test_clock_of_plans_never_runs_back(tiny_model: Path) -> None:
-    """Law 3, on a wall clock that is set back."""
+def test_a_wall_clock_that_is_set_back_makes_nobody_late(tiny_model: Path) -> None:
+    """Law 3: plans have a clock of their own, and take from arrivals only how long ago they are."""
     engine = Engine(tiny_model, make_planner(Fcfs()))
-    engine.add(Job("one", 10, 10))
-    times = []
-    for now in (5.0, 4.0, 6.0):
-        engine.clock.now = now
+    table = engine.planner.table
+    wall = 1000.0
+    engine.scheduler.wall_clock = lambda: wall
+    engine.clock.now = 50.0
+    for name, arrived in (("before", 998.0), ("early", 1003.0)):
+        engine.add(Job(name, 10, 10, arrival=arrived))
+    wall = 500.0  # set back
+    engine.add(Job("after", 10, 10, arrival=499.0))
+    arrivals = [table.rows["arrival"][table.row(name)] for name in ("before", "early", "after")]
+    assert arrivals == [48.0, 50.0, 49.0]
+
+
+def test_a_long_prompt_leaves_the_decoding_requests_their_tokens(tiny_model: Path) -> None:
+    """As in the rollout, prompts take what decoding leaves of the token budget."""
+    engine = Engine(tiny_model, make_planner(Sjf()))
+    engine.add(Job("speaks", 4, 20))
+    engine.step()
+    engine.add(*(Job(f"long{i}", 90, 2) for i in range(3)))  # shorter answers: they rank first
+    for said in range(2, 8):
         engine.step()
-        times.append(engine.scheduler._now)
-    assert times == sorted(times)
+        assert len(engine.outputs["speaks"]) == said
+
+
+def test_the_lowest_priority_that_a_client_can_write_is_entered(tiny_model: Path) -> None:
+    engine = Engine(tiny_model, make_planner(Fcfs()))
+    engine.add(Job("usual", 10, 3))
+    engine.add(Job("lowest", 10, 3, priority=-(2**63)))
+    assert len(engine.planner.table) == 2
+    engine.run()
+    assert sorted(engine.finished) == ["lowest", "usual"]
+    engine.check_empty()
 
 
 @pytest.mark.parametrize(
