@@ -1,7 +1,4 @@
-"""Serve the same bursts of real prompts twice, in FCFS order and in ours, and compare.
-
-Usage: demo.py MODEL [--rounds N] [--set A.B=C ...]
-"""
+"""Serve the same bursts of real prompts twice, in FCFS order and in ours, and compare."""
 
 import argparse
 import asyncio
@@ -169,6 +166,8 @@ async def serving(model: str, policy: str, extra: list[str]) -> AsyncIterator[st
 
 async def _ready(url: str, server: asyncio.subprocess.Process, log: Path, policy: str) -> None:
     started = monotonic()
+    if not console.is_terminal:
+        console.print(f"starting vLLM, {policy}")
     with console.status(f"starting vLLM, {policy}") as status:
         async with aiohttp.ClientSession() as session:
             while server.returncode is None:
@@ -219,7 +218,14 @@ async def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="model folder")
-    parser.add_argument("--rounds", type=int, default=1, help="repeat, alternating")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        choices=range(1, 100),
+        metavar="N",
+        default=1,
+        help="repeat, alternating",
+    )
     parser.add_argument("--policy", action="append", help="default: fcfs and planned")
     parser.add_argument("--set", action="append", default=[], help="settings for slosched serve")
     options = parser.parse_args()
@@ -236,5 +242,8 @@ async def main() -> None:
 if __name__ == "__main__":
     # Ended or interrupted, it takes its server along.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(main())
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise SystemExit(130) from None

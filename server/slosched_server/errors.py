@@ -64,15 +64,16 @@ def body_too_large(limit_bytes: int) -> ApiError:
     return ApiError(413, f"the body is larger than {limit_bytes} bytes", "body_too_large")
 
 
-def unreachable(reason: str) -> ApiError:
+def unreachable() -> ApiError:
     """Say that no answer came: the engine is down, starting, or died before its first byte."""
-    message = f"the engine gave no answer: {reason}"
+    message = "the engine cannot be reached, or ended before it answered; it may be starting"
     return ApiError(502, message, "engine_unreachable", kind="api_error")
 
 
-def broken_off(reason: str) -> ApiError:
+def broken_off() -> ApiError:
     """Say that the engine died within an answer."""
-    return ApiError(502, f"the engine broke off: {reason}", "engine_broke_off", kind="api_error")
+    message = "the engine broke off within its answer"
+    return ApiError(502, message, "engine_broke_off", kind="api_error")
 
 
 def not_ready() -> ApiError:

@@ -81,10 +81,10 @@ class Relay:
         self.progress.outcome = "failed"
         log.warning("engine broke off" if self._begun else "engine unreachable", reason=str(error))
         if not self._begun:
-            await send_error(unreachable(str(error)), self.headers, send)
+            await send_error(unreachable(), self.headers, send)
         elif self._events:
             cut = b"" if self._gap else b"\n\n"
-            await send(_body(cut + broken_off(str(error)).event(), more=False))
+            await send(_body(cut + broken_off().event(), more=False))
         # Otherwise the body stays unfinished, at which the server cuts the connection: the client
         # must not take half an answer for a whole one.
 

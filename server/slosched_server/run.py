@@ -23,6 +23,9 @@ from slosched_server.supervisor import Supervisor
 log = structlog.get_logger()
 
 
+_SAME_SIGNAL_S = 0.5
+
+
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,6 +110,10 @@ async def _until_stopped(
 async def _hurry(
     server: uvicorn.Server, engine: asyncio.Task[Any] | None, signals: asyncio.Queue[signal.Signals]
 ) -> None:
+    # Some wrappers relay a Ctrl-C that we have got as well: that is one and the same.
+    await asyncio.sleep(_SAME_SIGNAL_S)
+    while not signals.empty():
+        signals.get_nowait()
     while await signals.get():
         server.force_exit = True
         if engine:

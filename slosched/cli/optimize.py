@@ -49,10 +49,11 @@ def optimize(
 
         from slosched.cli import common, workload
         from slosched.core.errors import ConfigError
-        from slosched.report.files import write
+        from slosched.report.files import check_folder, write
         from slosched.report.tables import plan_table
         from slosched.sim.offline import OfflinePlan, plan_offline
 
+        check_folder(output, perfetto)
         settings, _ = common.load(config, set_)
         trace = workload.requests(traces, settings, limit, 1.0, seed)
         try:

@@ -72,6 +72,8 @@ def serve(
         _check_model(model)
         _check_flags(vllm_args or [])
         settings, overrides = load(config, set_, policy)
+        settings.planner()  # what the engine could not use is told before it is started
+        settings.latency()
         server = _server(settings, host, port)
         _check_ports(server.port, engine_port)
 

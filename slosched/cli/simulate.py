@@ -58,7 +58,7 @@ def simulate(
 
         from slosched.cli import common, workload
         from slosched.core.errors import ConfigError
-        from slosched.report.files import write
+        from slosched.report.files import check_folder, write
         from slosched.report.tables import runs_table
 
         settings, _ = common.load(config, set_)
@@ -67,6 +67,7 @@ def simulate(
             if not 0 < x < inf:
                 raise ConfigError(f"--load must be greater than 0 and finite, got {x:g}")
         kinds = _policies(policy, settings)
+        check_folder(output)
         runs = []
         with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
             for x in loads:

@@ -57,7 +57,8 @@ class Solution:
     moves
         Orders that were evaluated.
     attained_bound
-        Proven: no schedule attains more weight. None where nothing is proven.
+        Proven: no schedule that preempts nobody attains more weight. None where nothing is
+        proven.
     """
 
     order: IntArray

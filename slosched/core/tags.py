@@ -22,6 +22,7 @@ TARGET_HEADERS: Mapping[str, str] = MappingProxyType(
 )
 TENANT_HEADER = "x-gateway-inference-fairness-id"
 SERVICE_TIER = "service_tier"
+_OURS_ALONE = ("x-slo-", "x-llm-d-slo-")
 _DIGITS = re.compile(r"[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _NEUTRAL_TIERS = ("auto", "default")
@@ -39,7 +40,7 @@ class Tag:
     slo_class
         The class that it is counted under.
     slo
-        Its limits: the class's, with explicit targets in their place where there are any.
+        Its limits: the class's, or where there are explicit targets, those and no others.
     tenant
         Who it is for, "" if nobody said.
     explicit
@@ -97,6 +98,7 @@ class Tagger:
             key = "class" if name in CLASS_HEADERS else TARGET_HEADERS.get(name)
             key = "tenant" if name == TENANT_HEADER else key
             if key is None:
+                _refuse_typo(name)
                 continue
             value = raw_value.decode("latin-1").strip(" \t")
             if key in chosen and chosen[key][1] != value:
@@ -170,6 +172,15 @@ def to_vllm_priority(priority: int) -> int:
     Both fit 64 bits, which the negative of the lowest number does not: it becomes the highest.
     """
     return min(-priority, 2**63 - 1)
+
+
+def _refuse_typo(name: str) -> None:
+    """Refuse a header that can only have been meant for us; nobody else's start like these."""
+    if name.startswith(_OURS_ALONE):
+        known = (*CLASS_HEADERS, *TARGET_HEADERS)
+        close = get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+        raise TagError(name[:80], f"unknown header, {hint}")
 
 
 def _milliseconds(source: str, value: str) -> int:

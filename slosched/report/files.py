@@ -7,6 +7,13 @@ from tempfile import NamedTemporaryFile
 from slosched.core.errors import SloschedError
 
 
+def check_folder(*paths: Path | None) -> None:
+    """Refuse files whose folder is not there, before hours of work go into them."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise SloschedError(f"{path}: no such folder: {path.parent}")
+
+
 def write(path: Path, content: bytes) -> None:
     """Write to a temporary file beside `path`, then rename; SloschedError if that fails."""
     try:

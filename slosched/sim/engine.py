@@ -1,4 +1,4 @@
-"""The simulated engine: vLLM's scheduling loop, step by step, in virtual time."""
+"""The simulated engine: a scheduling loop like vLLM's, step by step, in virtual time."""
 
 from collections.abc import Callable, Sequence
 

@@ -68,7 +68,7 @@ class OfflinePlan:
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield a line per request, in the plan's order; None for times that never come.
 
-        `start_ms` is when its prompt must begin, at the latest, to have the first token in time.
+        `start_ms` is the planned first token less the time that the prompt takes alone.
         """
         met, solution = self.attained, self.solution
         for order, row in enumerate(solution.order):

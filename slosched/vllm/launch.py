@@ -18,7 +18,8 @@ CPU_BUILD = "vllm-cpu"
 _METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 _CPU_DEFAULTS = {
     "VLLM_NO_USAGE_STATS": "1",
-    # One process less, which starts in half the time and is not pinned to the first core.
+    # The worker stays in the engine's process: it starts in half the time, and is not pinned to
+    # the first core.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # GiB; else vLLM takes nearly all memory of the machine.
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -30,7 +31,7 @@ def main() -> None:
     """Start the server with this process's arguments; come back when it ends."""
     if importlib.util.find_spec("vllm") is None:
         print(  # noqa: T201 - the one line that a user without vLLM needs
-            'slosched: vLLM is not installed: pip install "slosched[gpu]", or "slosched[cpu]"',
+            'slosched: vLLM is not installed: pip install ".[gpu]", or ".[cpu]"',
             file=sys.stderr,
         )
         raise SystemExit(2)

@@ -1,15 +1,15 @@
 """Simulated annealing over orders, compiled; after arXiv 2504.14966, section 4.3."""
 
 import numpy as np
-from numba import njit
 
 from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.cost import G
 from slosched_solvers.instance import Instance
+from slosched_solvers.kernel import kernel
 from slosched_solvers.rollout import Checkpoints, commit, latest, replay
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def move(order: IntArray, i: int, j: int, swap: bool) -> None:
     """Swap the requests at i and j, or take the one at i out and put it in at j."""
     moved = order[i]
@@ -22,7 +22,7 @@ def move(order: IntArray, i: int, j: int, swap: bool) -> None:
     order[j] = moved
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def anneal_moves(
     instance: Instance,
     order: IntArray,

@@ -1,16 +1,15 @@
 """The objective as the kernels compute it; `slosched.core.objective` says what it means."""
 
-from numba import njit
-
 from slosched.core.objective import KINDS
 from slosched.core.slo import TOLERANCE
 from slosched.core.types import FloatArray
 from slosched_solvers.instance import Instance
+from slosched_solvers.kernel import inlined
 
 ATTAINMENT, G, TARDINESS = KINDS.index("attainment"), KINDS.index("g"), KINDS.index("tardiness")
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def lateness(instance: Instance, i: int, first: float, finish: float) -> tuple[float, float]:
     """How late request i is: relative to the limit it breaks worst (0 if none), and in seconds.
 
@@ -35,7 +34,7 @@ def lateness(instance: Instance, i: int, first: float, finish: float) -> tuple[f
     return late - 1.0, overdue
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def combine(
     kind: int,
     weights: FloatArray,

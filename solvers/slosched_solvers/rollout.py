@@ -11,11 +11,11 @@ begin alike. So `replay` can leave a checkpoint at each waiting request, and beg
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from slosched.core.types import BoolArray, FloatArray, IntArray
 from slosched_solvers.cost import combine, lateness
 from slosched_solvers.instance import Instance
+from slosched_solvers.kernel import inlined, kernel
 
 NEVER = np.iinfo(np.int64).max
 NO_LIMIT = np.inf
@@ -52,7 +52,7 @@ def checkpoints(waiting: int, slots: int) -> Checkpoints:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def latest(saved: Checkpoints, place: int) -> int:
     """Return the last usable checkpoint before the waiting request at a place; -1 if none."""
     at = place // STRIDE
@@ -61,7 +61,7 @@ def latest(saved: Checkpoints, place: int) -> int:
     return at
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def commit(saved: Checkpoints, begin: int) -> None:
     """Put the order on trial, which began at a checkpoint, in force."""
     for at in range(begin + 1, len(saved.filled)):
@@ -80,7 +80,7 @@ def workspace(n: int) -> IntArray:
     return np.empty((WORK_ROWS, n + 1), dtype=np.int64)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def replay(
     instance: Instance,
     order: IntArray,
@@ -321,7 +321,7 @@ def replay(
     return combine(kind, weights, n, total_weight, missed, slope, overdue, latency, on_time)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def rollout(
     instance: Instance, order: IntArray, first: FloatArray, finish: FloatArray, work: IntArray
 ) -> None:
@@ -333,14 +333,14 @@ def rollout(
     )  # fmt: skip
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _fits_alone(instance: Instance, i: int) -> bool:
     """Whether the KV cache can hold a request to its end."""
     tokens = instance.context[i] + instance.prefill[i] + instance.remaining[i]
     return tokens + instance.limits[3] <= instance.limits[2]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _save(
     saved: Checkpoints,
     at: int,

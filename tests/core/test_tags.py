@@ -69,6 +69,8 @@ def test_explicit_targets_win_over_the_class_and_it_over_the_tier() -> None:
     ("raw", "complaint"),
     [
         ([(b"x-slo-class", b"intractive")], "did you mean interactive?"),
+        ([(b"x-slo-tfft-ms", b"500")], "unknown header, did you mean x-slo-ttft-ms?"),
+        ([(b"x-slo-classs", b"batch")], "unknown header, did you mean x-slo-class?"),
         ([(b"x-slo-ttft-ms", b"0")], "whole milliseconds from 1"),
         ([(b"x-slo-class", b"batch"), (b"x-gateway-inference-objective", b"interactive")], "said"),
         ([(b"x-gateway-inference-fairness-id", b"a b")], "1 to 128 letters"),

@@ -23,8 +23,8 @@ def test_without_vllm_one_line_says_what_to_install(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
-    assert 'pip install "slosched[gpu]"' in said.err
-    assert "slosched[cpu]" in said.err
+    assert 'pip install ".[gpu]"' in said.err
+    assert ".[cpu]" in said.err
 
 
 def test_cpu_defaults_leave_the_users_own() -> None:

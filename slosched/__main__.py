@@ -1,0 +1,5 @@
+"""`python -m slosched` is `slosched`."""
+
+from slosched.cli.main import app
+
+app()
