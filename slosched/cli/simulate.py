@@ -96,11 +96,10 @@ def _policies(named: list[str] | None, settings: "Settings") -> list[str]:
 
     if not named:
         return [settings.policy.kind] if settings.policy.kind in POLICIES else [""]
-    if ALL in named:
-        return list(POLICIES)
     for kind in named:
-        settings.with_policy(kind)  # a wrong name ends here, before anything runs
-    return list(dict.fromkeys(named))
+        if kind != ALL:
+            settings.with_policy(kind)  # a wrong name ends here, before anything runs
+    return list(POLICIES) if ALL in named else list(dict.fromkeys(named))
 
 
 def _run(
