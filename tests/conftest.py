@@ -1,10 +1,17 @@
 """What holds for all tests: no wall-clock limits, and no log of one test in another's."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+# Kernels check their indices here, in the engines that tests start too: an index out of bounds is
+# an error then, and a crash of the engine otherwise. Compiled so, they are kept apart.
+os.environ["NUMBA_BOUNDSCHECK"] = "1"
+os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".cache" / "numba-boundscheck")
 
 # Machines are shared and noisy: how long an example takes says nothing about the code.
 settings.register_profile("slosched", deadline=None, suppress_health_check=[HealthCheck.too_slow])

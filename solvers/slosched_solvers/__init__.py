@@ -1,5 +1,6 @@
 """Arrays in, order out: the rollout of an order through the engine, and searches over orders."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,9 +13,11 @@ def _drop_stale_kernels() -> None:
     """
     folder = Path(__file__).parent
     newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
-    for compiled in (folder / "__pycache__").glob("*.nb[ci]"):
-        if compiled.stat().st_mtime < newest:
-            compiled.unlink()
+    kept = Path(os.environ.get("NUMBA_CACHE_DIR") or folder / "__pycache__")
+    for source in folder.glob("*.py"):
+        for compiled in kept.rglob(f"{source.stem}.*.nb[ci]"):
+            if compiled.stat().st_mtime < newest:
+                compiled.unlink()
 
 
 with suppress(OSError):  # read-only, or another process was faster

@@ -57,7 +57,7 @@ def anneal_moves(
     Mean cost increase of the sampled moves that made the order worse; 0 if none did.
     """
     settled = 0
-    while instance.running[order[settled]]:
+    while settled < len(order) and instance.running[order[settled]]:
         settled += 1
     span = len(order) - settled
     sampling = temperature == np.inf

@@ -227,6 +227,16 @@ def test_the_same_seed_and_moves_give_the_same_plan(snapshot: Snapshot, seed: in
     np.testing.assert_array_equal(first.preempt, second.preempt)
 
 
+@settings(max_examples=60)
+@given(snapshots(max_size=8), st.booleans())
+def test_a_time_budget_gives_a_plan_whoever_runs_and_waits(
+    snapshot: Snapshot, preemption: bool
+) -> None:
+    """Law 8, by the clock: nobody waits, nobody runs, or anything between."""
+    solution = Anneal(time_budget_ms=0.5).solve(Problem(snapshot, Objective(), preemption))
+    Plan(solution.order, solution.preempt).check(snapshot)
+
+
 @pytest.mark.parametrize("restarts", [1, 3])
 @pytest.mark.parametrize("moves", [0, 1, 100, 1000])
 def test_no_more_moves_are_made_than_the_budget_has(moves: int, restarts: int) -> None:
