@@ -3,10 +3,11 @@
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
+from slosched_solvers.checkpoints import Checkpoints, commit, latest
 from slosched_solvers.cost import G
 from slosched_solvers.instance import Instance
 from slosched_solvers.kernel import kernel
-from slosched_solvers.rollout import Checkpoints, commit, latest, replay
+from slosched_solvers.rollout import replay
 
 
 @kernel

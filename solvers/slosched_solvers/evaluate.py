@@ -5,17 +5,15 @@ import numpy as np
 from slosched.core.objective import Objective, attained
 from slosched.core.protocols import Problem, Solution
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.instance import Instance, build
-from slosched_solvers.rollout import (
+from slosched_solvers.checkpoints import (
     FROM_SCRATCH,
     NO_CHECKPOINTS,
-    NO_LIMIT,
     Checkpoints,
     checkpoints,
     commit,
-    replay,
-    workspace,
 )
+from slosched_solvers.instance import Instance, build
+from slosched_solvers.rollout import NO_LIMIT, replay, workspace
 
 
 class Evaluator:

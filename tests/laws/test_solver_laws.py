@@ -15,11 +15,12 @@ from slosched.core.snapshot import LIVE, UNRANKED
 from slosched.core.types import IntArray
 from slosched.policies.planned import Planned
 from slosched_solvers.anneal import Anneal
+from slosched_solvers.checkpoints import FROM_SCRATCH, commit, latest
 from slosched_solvers.cpsat import CpSat
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.exhaustive import Exhaustive
 from slosched_solvers.instance import build, give_up_slot
-from slosched_solvers.rollout import FROM_SCRATCH, commit, latest, replay, rollout, workspace
+from slosched_solvers.rollout import replay, rollout, workspace
 from slosched_solvers.rollout_reference import rollout_reference
 from slosched_solvers.starts import moore_hodgson, starts
 from tests.strategies import snapshots
