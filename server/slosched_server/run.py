@@ -95,7 +95,7 @@ async def _until_stopped(
     running = {told, serving} | ({engine} if engine else set())
     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     if told.done():
-        log.info("stopping, requests in flight may finish; once more to stop at once")
+        log.info("stopping, requests in flight may finish")
     told.cancel()
     server.should_exit = True
     hurry = asyncio.create_task(_hurry(server, engine, signals))
@@ -114,6 +114,7 @@ async def _hurry(
     await asyncio.sleep(_SAME_SIGNAL_S)
     while not signals.empty():
         signals.get_nowait()
+    log.info("once more to stop at once")
     while await signals.get():
         server.force_exit = True
         if engine:

@@ -123,7 +123,7 @@ def test_a_second_signal_hurries(pid_file: Path) -> None:
         with urllib.request.urlopen(f"{url}/v1/completions", b"{}", HANG_S) as answer:  # noqa: S310
             assert answer.read(6) == b"data: "
             program.signal(signal.SIGINT)
-            program.wait_for("stopping")
+            program.wait_for("once more to stop at once")
             program.signal(signal.SIGINT)
             assert program.end() == 0
 
