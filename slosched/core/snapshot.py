@@ -141,19 +141,23 @@ class Snapshot:
         return self.live["running"]
 
     @property
+    def prefill_service(self) -> FloatArray:
+        """Seconds to compute what is left of each prompt with the engine to itself."""
+        steps = -(-self.prefill // self.limits.max_num_batched_tokens)
+        return steps * self.latency.base + self.prefill * self.latency.per_prefill_token
+
+    @property
     def service(self) -> FloatArray:
         """Seconds that each request still needs if it had the engine to itself.
 
         Every step is taken at its cheapest for that request alone, so this is a lower bound on
         its time in any batch.
         """
-        steps_of_prefill = -(-self.prefill // self.limits.max_num_batched_tokens)
         decodes = self.remaining - (self.prefill > 0)
         context = self.context + self.prefill
         per_decode = self.latency.base + self.latency.per_sequence
         return (
-            steps_of_prefill * self.latency.base
-            + self.prefill * self.latency.per_prefill_token
+            self.prefill_service
             + decodes * per_decode
             + self.latency.per_context_token * (decodes * context + decodes * (decodes - 1) / 2)
         )
@@ -161,9 +165,7 @@ class Snapshot:
     @property
     def first_service(self) -> FloatArray:
         """Seconds to each first token with the engine to itself; 0 where it is out."""
-        steps_of_prefill = -(-self.prefill // self.limits.max_num_batched_tokens)
-        alone = steps_of_prefill * self.latency.base + self.prefill * self.latency.per_prefill_token
-        return np.where(np.isnan(self.first_token), alone, 0.0)
+        return np.where(np.isnan(self.first_token), self.prefill_service, 0.0)
 
     @property
     def slack(self) -> FloatArray:

@@ -138,9 +138,7 @@ class _Model:
         latency = snapshot.latency
         per_token = latency.per_prefill_token
         per_token += latency.base / snapshot.limits.max_num_batched_tokens
-        steps = -(-snapshot.prefill // snapshot.limits.max_num_batched_tokens)
-        alone = steps * latency.base + snapshot.prefill * latency.per_prefill_token
-        latest_prefilled = np.maximum(snapshot.slack, 0.0) + alone
+        latest_prefilled = np.maximum(snapshot.slack, 0.0) + snapshot.prefill_service
         first_due = np.where(snapshot.prefill > 0, latest_prefilled, np.inf)
         by_deadline = sorted(self.rows, key=lambda row: float(first_due[row]))
         due_so_far: list[tuple[int, int]] = []
