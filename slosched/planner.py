@@ -1,7 +1,6 @@
 """Keeps the table of live requests, and turns policies into ranks that engines follow."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import numpy as np
 import structlog
@@ -9,20 +8,12 @@ import structlog
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import Plan
-from slosched.core.protocols import Learner, Policy, Predictor
+from slosched.core.protocols import Guard, Learner, Policy, Predictor
 from slosched.core.request import Request
 from slosched.core.snapshot import EngineLimits, Snapshot
 from slosched.core.types import FloatArray, IntArray
 
 log = structlog.get_logger(__name__)
-
-
-class Guard(Protocol):
-    """Mends a plan so that nobody starves."""
-
-    def apply(self, plan: Plan, snapshot: Snapshot) -> Plan:
-        """Promote whom the policy would starve."""
-        ...
 
 
 class Planner:
@@ -109,7 +100,7 @@ class Planner:
 
     def _plan(self, snapshot: Snapshot) -> Plan:
         try:
-            plan = self._guard.apply(self._policy.plan(snapshot), snapshot)
+            plan = self._policy.plan(snapshot).promote(self._guard.promoted(snapshot))
             plan.check(snapshot)
         except Exception as error:
             self._failed("plan_failed", self._policy, error)

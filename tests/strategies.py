@@ -66,6 +66,12 @@ def snapshots(
             row["produced"] = draw(st.integers(1, 60))
             row["length"] += row["produced"]
             row["first_token"] = draw(st.floats(float(row["arrival"]), 0))
+        row["short"], row["long"] = row["length"], row["length"]
+        if draw(st.integers(0, 2)) == 0:  # the predictor is unsure
+            row["short"] -= draw(st.integers(0, int(row["length"] - row["produced"]) - 1))
+            row["long"] += draw(st.integers(0, 200))
+        if i >= running and draw(st.integers(0, 3)) == 0:  # finds part of its prompt in the cache
+            row["context"] = draw(st.integers(1, 300))
     return Snapshot(0.0, live, limits, LATENCY)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from slosched.core.latency import LinearLatency
 from slosched.core.protocols import Predictor
 from slosched.core.request import Request
-from slosched.core.snapshot import LIVE, UNRANKED, EngineLimits, Snapshot
+from slosched.core.snapshot import LIVE, SCENARIOS, UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import IntArray, LiveArray
 
 _FIRST_CAPACITY = 64
@@ -116,9 +116,15 @@ class LiveTable:
             return
         produced: IntArray = table["produced"][due].copy()
         left = np.asarray(predictor.remaining([self.request(int(row)) for row in due], produced))
-        if left.shape != due.shape or not np.isfinite(left).all():
-            raise ValueError(f"a predictor must answer {len(due)} finite numbers, got {left}")
-        table["length"][due] = produced + np.clip(left, 1.0, MOST_TOKENS)
+        if left.shape == due.shape:  # one number each: the predictor is sure
+            left = np.repeat(left[:, None], len(SCENARIOS), axis=1)
+        if left.shape != (len(due), len(SCENARIOS)) or not np.isfinite(left).all():
+            raise ValueError(
+                f"a predictor must answer a finite number, or {len(SCENARIOS)}, for each of "
+                f"{len(due)} requests, got {left}"
+            )
+        for column, scenario in enumerate(SCENARIOS):
+            table[scenario][due] = produced + np.clip(left[:, column], 1.0, MOST_TOKENS)
         table["predict_at"][due] = produced + every
         self.version += 1
 

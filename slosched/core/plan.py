@@ -1,12 +1,12 @@
 """What a policy answers: who goes first, and who gives up its slot."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from slosched.core.errors import PlanError
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import IntArray
+from slosched.core.types import FloatArray, IntArray
 
 
 def nobody() -> IntArray:
@@ -25,10 +25,27 @@ class Plan:
         this order; running ones are served in it while the token budget lasts.
     preempt
         Rows of running requests that give up slot and KV, and pay their prefill again.
+    max_num_seqs, max_num_batched_tokens
+        Stay below the engine's own limits: admit nobody while so many run, compute no more
+        tokens in a step. None to use all that the engine has.
+    first, finish
+        Shape (n,): seconds from the snapshot's `now` to each first token (0 if it is out) and
+        finish, as the plan expects them; None if it expects nothing.
     """
 
     order: IntArray
     preempt: IntArray = field(default_factory=nobody)
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    first: FloatArray | None = None
+    finish: FloatArray | None = None
+
+    def promote(self, rows: IntArray) -> "Plan":
+        """Send rows to the front, in the order given; they keep their slots."""
+        if not len(rows):
+            return self
+        order = np.concatenate((rows, self.order[~np.isin(self.order, rows)]))
+        return replace(self, order=order, preempt=self.preempt[~np.isin(self.preempt, rows)])
 
     def check(self, snapshot: Snapshot) -> None:
         """Raise `PlanError` unless this is a plan for that snapshot (law 8)."""
@@ -42,3 +59,8 @@ class Plan:
             raise PlanError("preempt must name rows of the snapshot, each once")
         if not snapshot.running[preempt].all():
             raise PlanError("preempt must name running requests only")
+        limits = snapshot.limits
+        for name in ("max_num_seqs", "max_num_batched_tokens"):
+            limit, most = getattr(self, name), getattr(limits, name)
+            if limit is not None and not 1 <= limit <= most:
+                raise PlanError(f"{name} must be from 1 to the engine's {most}, got {limit}")

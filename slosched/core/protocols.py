@@ -8,7 +8,7 @@ from slosched.core.objective import Objective
 from slosched.core.plan import Plan, nobody
 from slosched.core.request import Request
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import FloatArray, IntArray
+from slosched.core.types import FloatArray, IntArray, LiveArray
 
 
 class Policy(Protocol):
@@ -31,11 +31,23 @@ class Problem:
         What an order is worth.
     preemption
         Whether running requests may be told to give up their slots.
+    admission_gate
+        Whether fewer sequences may run than the engine has slots, to keep steps short.
+    prefill_budget
+        Whether steps may compute fewer tokens than the engine could, for the same reason.
+    robust
+        Whether orders are priced over all of `Snapshot.scenarios`, or for lengths as predicted.
+    promoted
+        Rows that go first, in this order, and keep their slots.
     """
 
     snapshot: Snapshot
     objective: Objective
     preemption: bool = False
+    admission_gate: bool = False
+    prefill_budget: bool = False
+    robust: bool = False
+    promoted: IntArray = field(default_factory=nobody)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,8 @@ class Solution:
         Shape (n,): rows of the snapshot, those that keep a slot first.
     preempt
         Rows of running requests that shall give up their slots.
+    max_num_seqs, max_num_batched_tokens
+        Limits below the engine's own under which the order was priced; None for the engine's.
     cost
         Of that order, by the objective on the rollout; lower is better.
     first, finish
@@ -68,6 +82,8 @@ class Solution:
     attained: int
     moves: int = 0
     preempt: IntArray = field(default_factory=nobody)
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
     attained_bound: float | None = None
 
 
@@ -83,7 +99,31 @@ class Predictor(Protocol):
     """Guesses how much a request still has to say."""
 
     def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
-        """Output tokens that each request still has to produce, shape (n,), at least 1."""
+        """Output tokens that each request still has to produce, at least 1.
+
+        Shape (n,), or (n, 3) from a predictor that knows how unsure it is: at the quantiles 1/6,
+        1/2 and 5/6.
+        """
+        ...
+
+
+class Guard(Protocol):
+    """Sees to it that no policy starves anybody (law 13)."""
+
+    def tick(self, live: LiveArray, rows: IntArray) -> bool:
+        """Count a step that was executed; say whether other requests are promoted since.
+
+        Parameters
+        ----------
+        live
+            The table's rows; a guard may write the columns `idle` and `quantum`.
+        rows
+            Those of the live requests, in order of arrival.
+        """
+        ...
+
+    def promoted(self, snapshot: Snapshot) -> IntArray:
+        """Rows of the snapshot that go first, whatever the policy says, in this order."""
         ...
 
 

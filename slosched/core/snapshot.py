@@ -13,9 +13,14 @@ LIVE = np.dtype(
         ("arrival", np.float64),  # s
         ("first_token", np.float64),  # s; NaN until it is out
         ("prefill", np.int64),  # prompt tokens still to compute
-        ("context", np.int64),  # tokens in the KV cache
+        (
+            "context",
+            np.int64,
+        ),  # tokens in the KV cache; of who waits, those found there as a prefix
         ("produced", np.int64),  # output tokens so far
         ("length", np.float64),  # predicted output tokens in all
+        ("short", np.float64),  # the same at the quantiles 1/6 and 5/6, see SCENARIOS
+        ("long", np.float64),
         ("predict_at", np.int64),  # predict again once this many tokens are out
         ("ttft", np.float64),  # s; inf where there is no limit
         ("tpot", np.float64),
@@ -25,10 +30,13 @@ LIVE = np.dtype(
         ("running", np.bool_),  # holds a slot and KV blocks
         ("admitted_at", np.int64),  # output tokens when it last got its slot
         ("passes", np.int64),  # later arrivals admitted before it
+        ("idle", np.int64),  # steps without work since it last had any, for guards that count
+        ("quantum", np.int64),  # steps for which it stays promoted; 0 if it is not
         ("rank", np.int64),  # place in the newest plan; UNRANKED if it has none
     ]
 )
 UNRANKED = np.iinfo(np.int64).max
+SCENARIOS = ("short", "length", "long")  # medians of the thirds of what a length may come to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,12 @@ class Snapshot:
         """Predicted output tokens still to come, at least 1."""
         left = np.rint(self.live["length"] - self.live["produced"]).astype(np.int64)
         return np.maximum(left, 1)
+
+    @property
+    def scenarios(self) -> IntArray:
+        """Output tokens still to come if answers are short, as predicted, or long, shape (3, n)."""
+        lengths = np.array([self.live[name] for name in SCENARIOS])
+        return np.maximum(np.rint(lengths - self.produced).astype(np.int64), 1)
 
     @property
     def ttft(self) -> FloatArray:

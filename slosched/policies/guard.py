@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from slosched.core.plan import Plan
+from slosched.core.plan import nobody
 from slosched.core.snapshot import Snapshot
+from slosched.core.types import IntArray, LiveArray
 from slosched.policies.unions import by_kind
 
 
@@ -30,14 +31,13 @@ class BoundedPasses:
         if self.passes < 1:
             raise ValueError(f"passes must be at least 1, got {self.passes}")
 
-    def apply(self, plan: Plan, snapshot: Snapshot) -> Plan:
-        """Promote within a plan; the rest keeps its order. Promoted ones keep their slots."""
-        starved = snapshot.live["passes"] >= self.passes
-        if not starved.any():
-            return plan
-        held = plan.preempt[~starved[plan.preempt]]
-        promoted = np.flatnonzero(starved)  # rows are in order of arrival
-        return Plan(np.concatenate((promoted, plan.order[~starved[plan.order]])), held)
+    def tick(self, live: LiveArray, rows: IntArray) -> bool:  # noqa: ARG002 - a guard's signature
+        """Leave the counting to the table: admissions promote, and those are changes anyway."""
+        return False
+
+    def promoted(self, snapshot: Snapshot) -> IntArray:
+        """Name whom too many have passed; rows are in order of arrival."""
+        return np.flatnonzero(snapshot.live["passes"] >= self.passes).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,13 @@ class NoGuard:
 
     kind: Literal["none"] = "none"
 
-    def apply(self, plan: Plan, snapshot: Snapshot) -> Plan:  # noqa: ARG002 - a guard's signature
-        """Leave the plan as it is."""
-        return plan
+    def tick(self, live: LiveArray, rows: IntArray) -> bool:  # noqa: ARG002 - a guard's signature
+        """Count nothing."""
+        return False
+
+    def promoted(self, snapshot: Snapshot) -> IntArray:  # noqa: ARG002 - a guard's signature
+        """Promote nobody."""
+        return nobody()
 
 
 Guard = Annotated[BoundedPasses | NoGuard, *by_kind("bounded_passes")]

@@ -22,14 +22,39 @@ class Planned(Guarded):
         What an order is worth.
     preemption
         Whether running requests may lose their slots.
+    admission_gate
+        Whether slots may stay empty, to keep the steps of those that run short.
+    prefill_budget
+        Whether steps may compute fewer prompt tokens than they could, for the same reason.
+    robust
+        Whether orders are priced for short and long answers too, where the predictor is unsure.
     """
 
     solver: Solver
     kind: Literal["planned"] = "planned"
     objective: Objective = field(default_factory=Objective)
     preemption: bool = True
+    admission_gate: bool = True
+    prefill_budget: bool = True
+    robust: bool = True
 
     def plan(self, snapshot: Snapshot) -> Plan:
         """Solve the snapshot."""
-        solution = self.solver.solve(Problem(snapshot, self.objective, self.preemption))
-        return Plan(solution.order, solution.preempt)
+        problem = Problem(
+            snapshot,
+            self.objective,
+            self.preemption,
+            self.admission_gate,
+            self.prefill_budget,
+            self.robust,
+            self.guard.promoted(snapshot),
+        )
+        found = self.solver.solve(problem)
+        return Plan(
+            found.order,
+            found.preempt,
+            found.max_num_seqs,
+            found.max_num_batched_tokens,
+            found.first,
+            found.finish,
+        )

@@ -52,7 +52,8 @@ def replay(
     """Run an order through the engine, and price it.
 
     Running requests keep their slots, in the order's sequence; the others are admitted in
-    sequence while there is a slot, token budget, and KV for the whole prompt. When the KV cache
+    sequence while there is a slot, token budget, and KV for the whole prompt, whether it is
+    computed or found in the cache. When the KV cache
     is full, the request admitted last is preempted, and computes its context again.
 
     Parameters
@@ -191,7 +192,7 @@ def replay(
                 chunked += chunk
         while back + n - head > 0 and size < slots and budget > 0 and not preempted:
             i = returned[back - 1] if back > 0 else order[head]
-            fits = prefill[i] + lost <= free
+            fits = context[i] + prefill[i] + lost <= free
             if not fits and size > 0:
                 looked_at = head
                 break
@@ -202,7 +203,7 @@ def replay(
             if not fits:  # the whole cache is free, and too small
                 missed += instance.weight[i]
                 continue
-            free -= prefill[i] + lost
+            free -= context[i] + prefill[i] + lost
             batch[size] = i
             size += 1
             chunk = min(prefill[i], budget)

@@ -56,13 +56,13 @@ def rollout_reference(instance: Instance, order: IntArray) -> tuple[FloatArray, 
                 chunks.append((sequence, min(sequence.prefill, budget)))
                 budget -= chunks[-1][1]
         while queue and len(batch) < slots and budget > 0 and not preempted:
-            if queue[0].prefill + lost > free:
+            if queue[0].context + queue[0].prefill + lost > free:
                 if batch:
                     break
                 queue.pop(0)
                 continue
             sequence = queue.pop(0)
-            free -= sequence.prefill + lost
+            free -= sequence.context + sequence.prefill + lost
             batch.append(sequence)
             chunks.append((sequence, min(sequence.prefill, budget)))
             budget -= chunks[-1][1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slosched import EngineLimits, LinearLatency, Objective, Plan, PlanError, Problem, Slo, Snapshot
 from slosched.core.objective import KINDS, ObjectiveKind, attained, cost
-from slosched.core.snapshot import LIVE, UNRANKED
+from slosched.core.snapshot import LIVE, SCENARIOS, UNRANKED
 from slosched.core.types import IntArray
 from slosched.policies.planned import Planned
 from slosched_solvers.anneal import Anneal
@@ -183,7 +183,9 @@ def one_machine(service: list[int], due: list[float]) -> Snapshot:
     live = np.zeros(len(service), dtype=LIVE)
     live["serial"] = np.arange(len(service))
     live["first_token"], live["rank"], live["weight"] = np.nan, UNRANKED, 1
-    live["prefill"], live["length"] = 1, service
+    live["prefill"] = 1
+    for scenario in SCENARIOS:
+        live[scenario] = service
     live["ttft"], live["tpot"], live["e2e"] = inf, inf, due
     return Snapshot(0.0, live, EngineLimits(1, 2048, 16, 100_000), LinearLatency(1.0, 0, 0, 0))
 

@@ -10,6 +10,7 @@ import pytest
 from slosched import EngineLimits, Plan, Request, Slo, Snapshot
 from slosched.core.live import LiveTable
 from slosched.core.protocols import Policy
+from slosched.core.snapshot import SCENARIOS
 from slosched.core.types import FloatArray, IntArray
 from slosched.planner import Planner
 from slosched.policies.aged_sjf import AgedSjf
@@ -31,7 +32,8 @@ def three() -> Snapshot:
     late = table.add(Request("late", 5.0, 100, Slo(ttft=2)))
     short = table.add(Request("short", 9.5, 100, Slo(ttft=1), priority=5))
     for row, length in ((old, 400), (late, 50), (short, 10)):
-        table.rows["length"][row] = length
+        for scenario in SCENARIOS:
+            table.rows[scenario][row] = length
     return table.snapshot(10.0, EngineLimits(max_num_seqs=1), LATENCY)[0]
 
 
@@ -66,7 +68,7 @@ def test_the_guard_promotes_who_was_passed_too_often_and_lets_it_keep_its_slot()
     snapshot = three()
     snapshot.live["passes"] = [3, 0, 2]
     guard = BoundedPasses(passes=2)
-    plan = guard.apply(Plan(np.array([1, 2, 0]), np.array([0])), snapshot)
+    plan = Plan(np.array([1, 2, 0]), np.array([0])).promote(guard.promoted(snapshot))
     assert list(plan.order) == [0, 2, 1]
     assert len(plan.preempt) == 0
 
