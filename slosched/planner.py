@@ -1,19 +1,41 @@
 """Keeps the table of live requests, and turns policies into ranks that engines follow."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 import structlog
 
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
-from slosched.core.plan import Plan
+from slosched.core.plan import Plan, nobody
 from slosched.core.protocols import Guard, Learner, Policy, Predictor
 from slosched.core.request import Request
+from slosched.core.slo import Slo
 from slosched.core.snapshot import EngineLimits, Snapshot
 from slosched.core.types import FloatArray, IntArray
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a plan asks of the engine in one step.
+
+    Parameters
+    ----------
+    preempt
+        Table rows of running requests that lose their slots before the step.
+    max_num_seqs
+        Admit nobody while so many run.
+    max_num_batched_tokens
+        Compute no more tokens in the step.
+    """
+
+    preempt: IntArray
+    max_num_seqs: int
+    max_num_batched_tokens: int
 
 
 class Planner:
@@ -37,6 +59,8 @@ class Planner:
     ----------
     failures
         Errors of policy and predictor that were survived.
+    version
+        Grows whenever a rank in the table changed: engines sort again when it did.
     """
 
     def __init__(
@@ -45,10 +69,15 @@ class Planner:
         predictor: Predictor,
         guard: Guard,
         fallback: Policy,
+        *,
         repredict_tokens: int = 50,
     ) -> None:
         self.table = LiveTable()
         self.failures = 0
+        self.version = 0
+        self._gates: tuple[int | None, int | None] = (None, None)
+        self._planned_at: float | None = None
+        self._solves: list[float] = []
         self._policy = policy
         self._predictor = predictor
         self._guard = guard
@@ -79,24 +108,62 @@ class Planner:
         except Exception as error:
             self._failed("learning_failed", self._predictor, error)
 
-    def plan(self, now: float, limits: EngineLimits, latency: LinearLatency) -> IntArray:
-        """Rank the live requests if anything changed since the last plan.
+    def plan(self, now: float, limits: EngineLimits, latency: LinearLatency) -> Decision:
+        """Decide about the next step; to be called once before every one.
 
         Writes each request's place into `table.rows["rank"]`.
-
-        Returns
-        -------
-        Table rows of the running requests that shall be preempted.
         """
         table = self.table
         self._predict()
-        if table.version == self._planned_version or not len(table):
-            return np.empty(0, dtype=np.int64)
+        again = self._guard.tick(table.rows, table.live())
+        preempt = nobody()
+        if (again or table.version != self._planned_version) and len(table):
+            preempt = self._renew(now, limits, latency)
+        seqs, tokens = self._gates
+        return Decision(
+            preempt, seqs or limits.max_num_seqs, tokens or limits.max_num_batched_tokens
+        )
+
+    def _renew(self, now: float, limits: EngineLimits, latency: LinearLatency) -> IntArray:
+        table = self.table
         snapshot, rows = table.snapshot(now, limits, latency)
+        started = perf_counter()
         plan = self._plan(snapshot)
+        self._solves.append(perf_counter() - started)
         table.rows["rank"][rows[plan.order]] = np.arange(len(rows))
         self._planned_version = table.version
-        return rows[plan.preempt]
+        self._planned_at = now
+        self._gates = plan.max_num_seqs, plan.max_num_batched_tokens
+        self.version += 1
+        preempt: IntArray = rows[plan.preempt]
+        return preempt
+
+    def plan_age(self, now: float) -> float:
+        """Seconds since the snapshot of the plan in force was taken; 0 before any."""
+        return 0.0 if self._planned_at is None else now - self._planned_at
+
+    def take_solves(self) -> list[float]:
+        """Return the seconds of each solve that ended since this was last asked."""
+        solves, self._solves = self._solves, []
+        return solves
+
+    def take_errors(self) -> list[tuple[str, float]]:
+        """Return ("first_token" or "finish", actual minus predicted seconds) since last asked."""
+        return []
+
+    def warm_up(self, limits: EngineLimits, latency: LinearLatency) -> None:
+        """Solve for made-up requests in the calling thread, so that kernels are compiled."""
+        table = LiveTable()
+        samples = [Request(f"warm-up-{i}", 0.0, 16, Slo(ttft=1.0)) for i in range(2)]
+        rows = [table.add(sample) for sample in samples]
+        for _ in range(2):
+            table.predict(_Blind(), self._repredict_tokens)
+            self._plan(table.snapshot(0.0, limits, latency)[0])
+            if not table.rows["running"][rows[0]]:
+                table.admit(rows[0])
+
+    def close(self) -> None:
+        """Stop planning."""
 
     def _plan(self, snapshot: Snapshot) -> Plan:
         try:

@@ -8,7 +8,7 @@ from slosched.core.latency import LinearLatency
 from slosched.core.request import TracedRequest
 from slosched.core.snapshot import EngineLimits
 from slosched.core.types import FloatArray, IntArray
-from slosched.planner import Planner
+from slosched.planner import Decision, Planner
 from slosched.sim.kv import KvCache
 from slosched.sim.records import Records
 
@@ -99,28 +99,29 @@ class SimulatedEngine:
 
     def _step(self) -> FloatArray:
         """Plan, schedule and execute one step; return the gaps between tokens that it ends."""
-        for row in self._planner.plan(self.now, self._limits, self._latency):
+        decision = self._planner.plan(self.now, self._limits, self._latency)
+        for row in decision.preempt:
             self._preempt(int(row))
         rows = self._table.rows
         self._running = self._running[np.argsort(rows["rank"][self._running], kind="stable")]
-        decoding, chunked, chunks = self._schedule()
+        decoding, chunked, chunks = self._schedule(decision)
         context = int(rows["context"][decoding].sum())
         self.now += self._latency.step(chunked, len(decoding), context)
         self.steps += 1
         return self._advance(decoding, chunks)
 
-    def _schedule(self) -> tuple[IntArray, int, list[tuple[int, int]]]:
+    def _schedule(self, decision: Decision) -> tuple[IntArray, int, list[tuple[int, int]]]:
         """Choose who decodes, and who prefills how many tokens."""
         rows = self._table.rows
         decoding, preempted = self._make_room()
-        budget = self._limits.max_num_batched_tokens - len(decoding)
+        budget = decision.max_num_batched_tokens - len(decoding)
         chunks: list[tuple[int, int]] = []
         for row in self._running[rows["prefill"][self._running] > 0]:
             if budget > 0:
                 chunks.append((int(row), min(int(rows["prefill"][row]), budget)))
                 budget -= chunks[-1][1]
-        if budget > 0 and not preempted and len(self._running) < self._limits.max_num_seqs:
-            self._admit(chunks, budget)
+        if budget > 0 and not preempted and len(self._running) < decision.max_num_seqs:
+            self._admit(chunks, budget, decision.max_num_seqs)
         return decoding, sum(chunk for _, chunk in chunks), chunks
 
     def _make_room(self) -> tuple[IntArray, bool]:
@@ -136,14 +137,14 @@ class SimulatedEngine:
             self._preempt(int(self._running[-1]))
             preempted = True
 
-    def _admit(self, chunks: list[tuple[int, int]], budget: int) -> None:
+    def _admit(self, chunks: list[tuple[int, int]], budget: int, slots: int) -> None:
         table = self._table
         live = table.live()
         waiting = live[~table.rows["running"][live]]
         waiting = waiting[np.argsort(table.rows["rank"][waiting], kind="stable")]
         for row in waiting:
             prompt = int(table.rows["prefill"][row])
-            full = len(self._running) >= self._limits.max_num_seqs
+            full = len(self._running) >= slots
             if full or budget <= 0 or not self.kv.fits(prompt):
                 return
             one = np.array([row])

@@ -118,7 +118,7 @@ def test_a_broken_policy_leaves_the_greedy_order(how: str) -> None:
     """Law 14."""
     planner = Planner(Broken(how), History(), NoGuard(), fallback=Edf())
     rows = [planner.add(Request(f"r{i}", 0.0, 10, Slo(ttft=5.0 - i))) for i in range(3)]
-    preempt = planner.plan(0.0, EngineLimits(), LATENCY)
+    preempt = planner.plan(0.0, EngineLimits(), LATENCY).preempt
     assert list(planner.table.rows["rank"][rows]) == [2, 1, 0]
     assert len(preempt) == 0
     assert planner.failures == 1
