@@ -30,6 +30,7 @@ from slosched.policies.planned import Planned
 from slosched.policies.priority import Priority
 from slosched.policies.sjf import Sjf
 from slosched.policies.unions import by_kind
+from slosched.predictors.declared import Declared
 from slosched.predictors.history import History
 from slosched.predictors.oracle import Oracle
 from slosched.traces.workload import AssignRule, Gamma, Poisson, Recorded
@@ -132,7 +133,7 @@ POLICIES: Mapping[str, type[Guarded]] = {
 }
 
 
-AnyPredictor = Annotated[Oracle | History | CustomPredictor, *by_kind("history")]
+AnyPredictor = Annotated[Oracle | History | Declared | CustomPredictor, *by_kind("history")]
 
 
 @dataclass(frozen=True, slots=True)
