@@ -51,6 +51,7 @@ def snapshots(
         row["weight"] = asked.weight
         row["prefill"] = draw(st.integers(1, 900))
         row["length"] = draw(st.integers(1, 120))
+        row["first_guess"] = draw(st.integers(1, 120))
         row["priority"] = draw(st.integers(-2, 2))
         row["passes"] = draw(st.integers(0, 12))
         row["running"] = i < running

@@ -64,7 +64,7 @@ class LiveTable:
         fresh["prefill"] = request.input_tokens
         fresh["ttft"], fresh["tpot"], fresh["e2e"] = slo.ttft, slo.tpot, slo.e2e
         fresh["weight"], fresh["priority"] = slo.weight, request.priority
-        fresh["rank"] = UNRANKED
+        fresh["first_guess"], fresh["idle"], fresh["rank"] = np.nan, -1, UNRANKED
         row = self._free.pop()  # nothing fails from here on
         self.rows[row] = fresh
         self._next_serial += 1
@@ -125,6 +125,8 @@ class LiveTable:
             )
         for column, scenario in enumerate(SCENARIOS):
             table[scenario][due] = produced + np.clip(left[:, column], 1.0, MOST_TOKENS)
+        first = due[np.isnan(table["first_guess"][due])]
+        table["first_guess"][first] = table["length"][first]
         table["predict_at"][due] = produced + every
         self.version += 1
 

@@ -21,6 +21,7 @@ LIVE = np.dtype(
         ("length", np.float64),  # predicted output tokens in all
         ("short", np.float64),  # the same at the quantiles 1/6 and 5/6, see SCENARIOS
         ("long", np.float64),
+        ("first_guess", np.float64),  # `length` as first predicted; NaN until it is
         ("predict_at", np.int64),  # predict again once this many tokens are out
         ("ttft", np.float64),  # s; inf where there is no limit
         ("tpot", np.float64),
@@ -30,7 +31,7 @@ LIVE = np.dtype(
         ("running", np.bool_),  # holds a slot and KV blocks
         ("admitted_at", np.int64),  # output tokens when it last got its slot
         ("passes", np.int64),  # later arrivals admitted before it
-        ("idle", np.int64),  # steps without work since it last had any, for guards that count
+        ("idle", np.int64),  # steps without work since it last had any; -1 before its first step
         ("quantum", np.int64),  # steps for which it stays promoted; 0 if it is not
         ("rank", np.int64),  # place in the newest plan; UNRANKED if it has none
     ]
@@ -128,6 +129,11 @@ class Snapshot:
         """Output tokens still to come if answers are short, as predicted, or long, shape (3, n)."""
         lengths = np.array([self.live[name] for name in SCENARIOS])
         return np.maximum(np.rint(lengths - self.produced).astype(np.int64), 1)
+
+    @property
+    def first_guess(self) -> FloatArray:
+        """Output tokens in all as predicted at arrival, whatever was predicted since."""
+        return self.live["first_guess"]
 
     @property
     def ttft(self) -> FloatArray:
