@@ -1,0 +1,53 @@
+"""Snapshots of a simulated engine under the mix: the problem as it comes up in operation."""
+
+from typing import Any
+
+from mix import Mix, settings
+
+from slosched.core.latency import LinearLatency
+from slosched.core.snapshot import EngineLimits, Snapshot
+from slosched.sim.engine import SimulatedEngine
+
+
+def captured(mix: Mix, waiting: int, slots: int, load: float, seed: int) -> Snapshot:
+    """Serve the mix shortest first, and return the engine as it is when so many first wait.
+
+    Raises
+    ------
+    ValueError
+        If never so many wait.
+    """
+    tokens = max(2048, slots)
+    chosen = settings(
+        [
+            "policy={kind: sjf}",
+            f"engine.max_num_seqs={slots}",
+            f"engine.max_num_batched_tokens={tokens}",
+        ]
+    )
+    trace = mix.requests(chosen, load, seed)
+    watch = _Watch(chosen.planner(trace), waiting)
+    engine: Any = SimulatedEngine(watch, chosen.limits(), chosen.latency())  # type: ignore[arg-type]
+    engine.run(trace)
+    if watch.found is None:
+        raise ValueError(f"load must let {waiting} requests wait, {load:g} does not")
+    return watch.found
+
+
+class _Watch:
+    """A planner that looks at the queue before each step."""
+
+    def __init__(self, planner: Any, waiting: int) -> None:  # noqa: ANN401 - passes all on
+        self._planner = planner
+        self._waiting = waiting
+        self.found: Snapshot | None = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - same
+        return getattr(self._planner, name)
+
+    def plan(self, now: float, limits: EngineLimits, latency: LinearLatency) -> Any:  # noqa: ANN401
+        if self.found is None:
+            snapshot, _ = self._planner.table.snapshot(now, limits, latency)
+            if int((~snapshot.running).sum()) >= self._waiting:
+                self.found = snapshot
+        return self._planner.plan(now, limits, latency)

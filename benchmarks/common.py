@@ -1,0 +1,126 @@
+"""What every benchmark shares: its options, its progress, its table of measures, its JSON."""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import track as track_on_terminal
+
+from slosched.core.errors import SloschedError
+from slosched.version import __version__
+
+FOLDER = Path(__file__).parent
+T = TypeVar("T")
+
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Small settings: shows that it runs, misses no bar.")
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write figures and details here.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that simulate side by side.")]
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A line of a benchmark's table.
+
+    Parameters
+    ----------
+    name, figure
+        What was measured, and what came out, with its unit.
+    bar
+        What it should be; empty where nothing is asked.
+    met
+        Whether it is; None where nothing is asked.
+    """
+
+    name: str
+    figure: str
+    bar: str = ""
+    met: bool | None = None
+
+
+def at_least(name: str, value: float, bar: float, form: str = "{:.1f}") -> Measure:
+    """Measure something that should be large."""
+    return Measure(name, form.format(value), f">= {form.format(bar)}", value >= bar)
+
+
+def at_most(name: str, value: float, bar: float, form: str = "{:.1f}") -> Measure:
+    """Measure something that should be small."""
+    return Measure(name, form.format(value), f"<= {form.format(bar)}", value <= bar)
+
+
+def track(items: Sequence[T], what: str) -> Iterator[T]:
+    """Go through items, showing on stderr how far it is; without a terminal, ten lines in all."""
+    if console.is_terminal:
+        yield from track_on_terminal(items, what, console=console, transient=True)
+        return
+    told = 0
+    for i, item in enumerate(items):
+        yield item
+        if (i + 1) * 10 // len(items) > told:
+            told = (i + 1) * 10 // len(items)
+            note(f"{what}: {i + 1} of {len(items)}")
+
+
+def note(text: str) -> None:
+    """Say something on stderr."""
+    console.print(text, highlight=False, markup=False)
+
+
+def finish(
+    measures: Sequence[Measure],
+    quick: bool,
+    file: Path | None,
+    details: object = None,
+) -> None:
+    """Print the table, write the JSON, and exit with 1 if a bar is missed by a full run."""
+    print_table(measures)
+    if file is not None:
+        result = {
+            "benchmark": Path(sys.argv[0]).stem,
+            "arguments": sys.argv[1:],
+            "measures": [asdict(measure) for measure in measures],
+            "details": details,
+            "version": __version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "cores": len(os.sched_getaffinity(0)),
+        }
+        options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+        file.write_bytes(orjson.dumps(result, option=options))
+    if quick:
+        note("quick settings: no figure says anything about its bar")
+    elif any(measure.met is False for measure in measures):
+        raise typer.Exit(1)
+
+
+def run(main: Callable[..., None]) -> None:
+    """Make a script of a function: its arguments are the options, its docstring is the help."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app()
+    except SloschedError as error:
+        note(f"error: {error}")
+        raise SystemExit(2) from error
+
+
+def print_table(measures: Sequence[Measure]) -> None:
+    """Print measures on stdout, in columns."""
+    words = {True: "yes", False: "NO", None: ""}
+    rows = [("measure", "figure", "bar", "met")]
+    rows += [(m.name, m.figure, m.bar, words[m.met]) for m in measures]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(" | ".join(cells).rstrip(" |"))

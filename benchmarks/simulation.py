@@ -1,0 +1,83 @@
+"""Simulated runs, some side by side in processes of their own."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from common import track
+from mix import Mix, settings
+
+from slosched.sim.engine import SimulatedEngine
+from slosched.sim.summary import summarize
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: which requests, how fast they come, and how they are served.
+
+    Parameters
+    ----------
+    name
+        What the results are filed under, with `load` and `seed`.
+    overrides
+        Settings as `--set` takes them.
+    seed
+        Assigns classes, and is the solver's.
+    """
+
+    name: str
+    mix: Mix
+    load: float
+    seed: int = 0
+    overrides: tuple[str, ...] = ()
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Simulate, and sum up: `slosched simulate`'s numbers, and what planning took."""
+    chosen = settings(list(job.overrides)).offline(job.seed)
+    trace = job.mix.requests(chosen, job.load, job.seed)
+    planner = chosen.planner(trace)
+    started = perf_counter()
+    records = SimulatedEngine(planner, chosen.limits(), chosen.latency()).run(trace)
+    took = perf_counter() - started
+    solves = np.array(planner.take_solves() or [0.0])
+    return {
+        "name": job.name,
+        "load": job.load,
+        "seed": job.seed,
+        **summarize(records),
+        "wall_s": took,
+        "plans": len(solves),
+        "mean_solve_ms": float(solves.mean() * 1e3),
+        "p99_solve_ms": float(np.percentile(solves, 99) * 1e3),
+    }
+
+
+def run_all(jobs: Sequence[Job], workers: int, what: str) -> list[dict[str, Any]]:
+    """Run jobs, results in their order; the longest, under high load, are begun first."""
+    order = sorted(range(len(jobs)), key=lambda i: -jobs[i].load)
+    results: dict[int, dict[str, Any]] = {}
+    if workers == 1:
+        for i in track(order, what):
+            results[i] = run(jobs[i])
+    else:
+        # Spawned: numba's threads and locks do not survive a fork.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = {i: pool.submit(run, jobs[i]) for i in order}
+            for i in track(order, what):
+                results[i] = futures[i].result()
+    return [results[i] for i in range(len(jobs))]
+
+
+def attainment(results: Sequence[dict[str, Any]], name: str, load: float | None = None) -> float:
+    """Mean attainment, in percent, of the runs of that name, at that load or at all."""
+    found = [
+        run["slo_attainment"]
+        for run in results
+        if run["name"] == name and load in (None, run["load"])
+    ]
+    return 100 * float(np.mean(found))
