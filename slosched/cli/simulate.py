@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _policies(named: list[str] | None, settings: "Settings") -> list[str]:
-    from slosched.config.schema import POLICIES
+    from slosched.config.parts import POLICIES
 
     if not named:
         return [settings.policy.kind] if settings.policy.kind in POLICIES else [""]

@@ -1,36 +1,34 @@
-"""The configuration's shape, and what it builds: the one place that names concrete parts."""
+"""The configuration's shape, and what it builds."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from importlib import import_module
 from math import inf
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from slosched.config.parts import (
+    POLICIES,
+    AnyPolicy,
+    AnyPredictor,
+    Custom,
+    CustomPredictor,
+    PlannedPolicy,
+)
 from slosched.config.profile import load_profile
 from slosched.config.validate import LenientSchema
 from slosched.core.errors import ConfigError
 from slosched.core.latency import LinearLatency
 from slosched.core.objective import Objective
-from slosched.core.protocols import Policy, Predictor, Problem, Solution, Solver
+from slosched.core.protocols import Policy, Predictor, Solver
 from slosched.core.request import TracedRequest
 from slosched.core.slo import Slo, SloClass
 from slosched.core.snapshot import EngineLimits
 from slosched.core.tags import Tagger
 from slosched.planner import Planner
-from slosched.policies.aged_sjf import AgedSjf
-from slosched.policies.edf import Edf
-from slosched.policies.fcfs import Fcfs
-from slosched.policies.guard import BoundedPasses, Guard, Guarded
-from slosched.policies.isrtf import Isrtf
 from slosched.policies.least_slack import LeastSlack
-from slosched.policies.planned import Planned
-from slosched.policies.priority import Priority
-from slosched.policies.sjf import Sjf
 from slosched.policies.unions import by_kind
-from slosched.predictors.declared import Declared
 from slosched.predictors.history import History
 from slosched.predictors.oracle import Oracle
 from slosched.traces.workload import AssignRule, Gamma, Poisson, Recorded
@@ -66,74 +64,6 @@ class SloClassSettings(BaseModel):
         """Return the class under its name, in seconds."""
         slo = Slo(self.ttft_ms / 1e3, self.tpot_ms / 1e3, self.e2e_ms / 1e3, self.weight)
         return SloClass(name, slo, self.service_tier)
-
-
-@dataclass(frozen=True)
-class Custom:
-    """A part of the user's own: `target` names its class, `options` are its arguments."""
-
-    target: str
-    kind: Literal["custom"] = "custom"
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def build(self) -> object:
-        """Import and construct it; ConfigError if that fails."""
-        module, _, name = self.target.partition(":")
-        try:
-            return getattr(import_module(module), name)(**self.options)
-        except Exception as error:
-            raise ConfigError(
-                f"custom target {self.target!r}, as package.module:Class: {error}"
-            ) from error
-
-
-@dataclass(frozen=True)
-class CustomPolicy(Guarded, Custom):
-    """A policy of the user's own."""
-
-
-@dataclass(frozen=True)
-class CustomSolver(Custom):
-    """A solver of the user's own."""
-
-    def solve(self, problem: Problem) -> Solution:
-        """Refuse: the target solves, once it is built."""
-        raise NotImplementedError(self.target)
-
-
-@dataclass(frozen=True)
-class CustomPredictor(Custom):
-    """A predictor of the user's own."""
-
-
-AnySolver = Annotated[Anneal | CpSat | Exhaustive | CustomSolver, *by_kind("anneal")]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedPolicy(Planned):
-    """Our policy with the solvers and the guard that it may have."""
-
-    solver: AnySolver = field(default_factory=Anneal)
-    guard: Guard = field(default_factory=BoundedPasses, kw_only=True)
-
-
-AnyPolicy = Annotated[
-    Fcfs | Priority | Edf | LeastSlack | Sjf | AgedSjf | Isrtf | PlannedPolicy | CustomPolicy,
-    *by_kind("planned"),
-]
-POLICIES: Mapping[str, type[Guarded]] = {
-    "fcfs": Fcfs,
-    "priority": Priority,
-    "edf": Edf,
-    "least_slack": LeastSlack,
-    "sjf": Sjf,
-    "aged_sjf": AgedSjf,
-    "isrtf": Isrtf,
-    "planned": PlannedPolicy,
-}
-
-
-AnyPredictor = Annotated[Oracle | History | Declared | CustomPredictor, *by_kind("history")]
 
 
 @dataclass(frozen=True, slots=True)

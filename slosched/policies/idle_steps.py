@@ -18,9 +18,9 @@ class IdleSteps:
     The rule of vllm-ltr's scheduler: a step without work adds 1 to `idle`, one with work sets it
     to 0; whose `idle` reaches the threshold is promoted and has a quantum, of which each step
     with work takes 1; at 0 it is demoted. The sort key is (priority, -score), so among the
-    promoted the highest score goes first. With s slots and n live requests, nobody is promoted
-    for longer than (n - 1) * quantum / s steps before it has work, if that is less than `idle`;
-    with more requests than that, low scores may wait for ever.
+    promoted the highest score goes first. Where s slots go to the first in that order at every
+    step, a promoted request has work within (n - 1) * quantum / s steps, if that is less than
+    `idle`; with more live requests n than that allows, low scores may wait for ever.
 
     Parameters
     ----------

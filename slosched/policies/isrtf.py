@@ -7,9 +7,8 @@ import numpy as np
 
 from slosched.core.plan import Plan
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import IntArray
 from slosched.policies.guard import Guarded
-from slosched.policies.keys import by
+from slosched.policies.keys import by, out_of_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,6 @@ class Isrtf(Guarded):
         order = by(snapshot, snapshot.remaining).order
         if not self.preemption:
             return Plan(order)
-        return Plan(order, self._fallen_out(snapshot, order))
-
-    def _fallen_out(self, snapshot: Snapshot, order: IntArray) -> IntArray:
-        batch = order[: snapshot.limits.max_num_seqs]
         in_slot = snapshot.produced - snapshot.live["admitted_at"]
-        candidate = snapshot.running & (in_slot >= self.window)
-        candidate[batch] = False
-        return np.flatnonzero(candidate).astype(np.int64)
+        window_over = in_slot >= self.window
+        return Plan(order, np.flatnonzero(out_of_batch(snapshot, order) & window_over))

@@ -59,12 +59,14 @@ def test_simulate_has_a_run_for_each_policy_and_load(trace: Path, config: Path) 
     assert first.exit_code == 0, first.output
     assert first.stdout == second.stdout
     runs = json.loads(first.stdout)["runs"]
-    assert [r["load"] for r in runs] == [1.0] * 8 + [2.0] * 8
+    assert [r["load"] for r in runs] == [1.0] * 12 + [2.0] * 12
     assert {r["policy"] for r in runs} == {
-        "fcfs", "priority", "edf", "least_slack", "sjf", "aged_sjf", "isrtf", "planned",
+        "fcfs", "priority", "edf", "least_slack", "sjf", "aged_sjf", "isrtf", "ltr", "ssjf",
+        "density", "moore_hodgson", "planned",
     }  # fmt: skip
     for r in runs:
         assert r["completed"] + r["failed"] == 60
+        assert r["plan_failures"] == 0
         assert r["config"]["policy"]["kind"] == r["policy"]
         assert 0 <= r["slo_attainment"] <= 1
 

@@ -14,13 +14,16 @@ from slosched.core.snapshot import SCENARIOS
 from slosched.core.types import FloatArray, IntArray
 from slosched.planner import Planner
 from slosched.policies.aged_sjf import AgedSjf
+from slosched.policies.density import Density
 from slosched.policies.edf import Edf
 from slosched.policies.fcfs import Fcfs
 from slosched.policies.guard import BoundedPasses, NoGuard
 from slosched.policies.isrtf import Isrtf
 from slosched.policies.least_slack import LeastSlack
+from slosched.policies.ltr import Ltr
 from slosched.policies.priority import Priority
 from slosched.policies.sjf import Sjf
+from slosched.policies.ssjf import Ssjf
 from slosched.predictors.history import History
 from tests.strategies import LATENCY
 
@@ -32,6 +35,7 @@ def three() -> Snapshot:
     late = table.add(Request("late", 5.0, 100, Slo(ttft=2)))
     short = table.add(Request("short", 9.5, 100, Slo(ttft=1), priority=5))
     for row, length in ((old, 400), (late, 50), (short, 10)):
+        table.rows["first_guess"][row] = length
         for scenario in SCENARIOS:
             table.rows[scenario][row] = length
     return table.snapshot(10.0, EngineLimits(max_num_seqs=1), LATENCY)[0]
@@ -47,6 +51,9 @@ def three() -> Snapshot:
         (Sjf(), ["short", "late", "old"]),
         (AgedSjf(tokens_per_second=100), ["old", "late", "short"]),
         (Isrtf(), ["short", "late", "old"]),
+        (Ltr(), ["short", "late", "old"]),
+        (Ssjf(), ["short", "late", "old"]),
+        (Density(), ["short", "late", "old"]),
     ],
 )
 def test_each_policy_has_its_order(policy: Policy, expected: list[str]) -> None:
@@ -62,6 +69,39 @@ def test_isrtf_takes_a_slot_only_after_its_window() -> None:
     snapshot.live["produced"][0] = 50
     assert list(Isrtf(window=50).plan(snapshot).preempt) == [0]
     assert len(Isrtf(window=50, preemption=False).plan(snapshot).preempt) == 0
+
+
+@pytest.mark.parametrize("policy", [Ssjf(), Ltr()])
+def test_a_second_guess_changes_nothing_for_who_guesses_once(policy: Policy) -> None:
+    snapshot = three()
+    before = policy.plan(snapshot).order
+    snapshot.live["length"] = [1, 2, 3]
+    np.testing.assert_array_equal(policy.plan(snapshot).order, before)
+    assert list(Sjf().plan(snapshot).order) != list(before)
+
+
+def test_ltr_does_not_tell_answers_of_one_bucket_apart() -> None:
+    snapshot = three()
+    snapshot.live["first_guess"] = [29, 20, 30]
+    assert list(Ltr().plan(snapshot).order) == [0, 1, 2]
+    assert list(Ssjf().plan(snapshot).order) == [1, 0, 2]
+
+
+def test_ltr_gives_the_slots_to_the_highest_scores() -> None:
+    snapshot = three()
+    snapshot.live["running"][0] = True
+    as_published = Ltr(preemption=True)
+    assert list(as_published.plan(snapshot).preempt) == [0]
+    assert len(Ltr().plan(snapshot).preempt) == 0
+    snapshot.live["quantum"][0] = 1  # promoted by its guard
+    assert list(as_published.plan(snapshot).order) == [0, 2, 1]
+    assert len(as_published.plan(snapshot).preempt) == 0
+
+
+def test_density_weighs_seconds_of_service() -> None:
+    snapshot = three()
+    snapshot.live["weight"] = [100, 1, 1]
+    assert list(Density().plan(snapshot).order) == [0, 2, 1]
 
 
 def test_the_guard_promotes_who_was_passed_too_often_and_lets_it_keep_its_slot() -> None:
