@@ -42,6 +42,15 @@ class LinearLatency:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
+    def slower(self, factor: float) -> "LinearLatency":
+        """Return a model by which every step takes `factor` times as long."""
+        return LinearLatency(
+            self.base * factor,
+            self.per_prefill_token * factor,
+            self.per_sequence * factor,
+            self.per_context_token * factor,
+        )
+
     def step(self, prefill_tokens: float, sequences: float, context_tokens: float) -> float:
         """Seconds of one step."""
         return (

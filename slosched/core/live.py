@@ -1,7 +1,5 @@
 """The table of live requests: arrays that an engine keeps up to date, step by step."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from slosched.core.latency import LinearLatency
@@ -11,6 +9,7 @@ from slosched.core.snapshot import LIVE, SCENARIOS, UNRANKED, EngineLimits, Snap
 from slosched.core.types import IntArray, LiveArray
 
 _FIRST_CAPACITY = 64
+NOBODY = -1  # serial of a free row
 MOST_TOKENS = 2.0**24  # no answer is longer; arithmetic on lengths stays exact
 
 
@@ -31,6 +30,7 @@ class LiveTable:
         self.version = 0
         self._requests: list[Request | None] = [None] * _FIRST_CAPACITY
         self._row_of: dict[str, int] = {}
+        self._live: IntArray | None = None  # as `live` returns it, until somebody comes or goes
         self._free = list(reversed(range(_FIRST_CAPACITY)))
         self._next_serial = 0
 
@@ -70,6 +70,7 @@ class LiveTable:
         self._next_serial += 1
         self._requests[row] = request
         self._row_of[request.request_id] = row
+        self._live = None
         self.version += 1
         return row
 
@@ -78,7 +79,9 @@ class LiveTable:
         row = self._row_of.pop(request_id)
         request = self.request(row)
         self._requests[row] = None
+        self.rows["serial"][row] = NOBODY
         self._free.append(row)
+        self._live = None
         self.version += 1
         return request
 
@@ -100,20 +103,33 @@ class LiveTable:
         self.version += 1
 
     def live(self) -> IntArray:
-        """Rows of all live requests, in order of arrival."""
-        # A dict keeps the order in which requests were added.
-        return np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
+        """Rows of all live requests, in order of arrival; not to be written to."""
+        if self._live is None:  # a dict keeps the order in which requests were added
+            self._live = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self))
+            self._live.flags.writeable = False
+        return self._live
 
-    def predict(self, predictor: Predictor, every: int, rows: Iterable[int] | None = None) -> None:
+    def predict(self, predictor: Predictor, every: int, rows: IntArray | None = None) -> bool:
         """Refresh predicted lengths of the requests that are due, then every `every` tokens.
 
-        ValueError if the predictor answers with anything but a finite number for each.
+        Parameters
+        ----------
+        rows
+            Whom to look at; everybody by default.
+
+        Returns
+        -------
+        Whether any was due.
+
+        Raises
+        ------
+        ValueError
+            If the predictor answers with anything but a finite number for each, or `SCENARIOS`.
         """
-        candidates = self.live() if rows is None else np.fromiter(rows, dtype=np.int64)
-        table = self.rows
-        due = candidates[table["produced"][candidates] >= table["predict_at"][candidates]]
+        table, rows = self.rows, self.live() if rows is None else rows
+        due = rows[table["produced"][rows] >= table["predict_at"][rows]]
         if not len(due):
-            return
+            return False
         produced: IntArray = table["produced"][due].copy()
         left = np.asarray(predictor.remaining([self.request(int(row)) for row in due], produced))
         if left.shape == due.shape:  # one number each: the predictor is sure
@@ -123,12 +139,16 @@ class LiveTable:
                 f"a predictor must answer a finite number, or {len(SCENARIOS)}, for each of "
                 f"{len(due)} requests, got {left}"
             )
+        lengths = produced[:, None] + np.clip(left, 1.0, MOST_TOKENS)
+        changed = False
         for column, scenario in enumerate(SCENARIOS):
-            table[scenario][due] = produced + np.clip(left[:, column], 1.0, MOST_TOKENS)
+            changed |= not np.array_equal(table[scenario][due], lengths[:, column])
+            table[scenario][due] = lengths[:, column]
         first = due[np.isnan(table["first_guess"][due])]
         table["first_guess"][first] = table["length"][first]
         table["predict_at"][due] = produced + every
-        self.version += 1
+        self.version += changed
+        return True
 
     def snapshot(
         self, now: float, limits: EngineLimits, latency: LinearLatency

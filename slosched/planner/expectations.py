@@ -1,0 +1,139 @@
+"""What plans expect of each request, and what comes of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from slosched.core.plan import Plan
+from slosched.core.types import FloatArray, IntArray, LiveArray
+from slosched.planner.job import Job
+from slosched.planner.ranks import still_there
+
+_SAID = np.dtype(
+    [
+        ("serial", np.int64),  # of the request that the rest is about
+        ("first_from", np.float64),  # when the plan was made that said this, s
+        ("first", np.float64),  # when the first token was to come, s; NaN if nothing was said
+        ("finish_from", np.float64),
+        ("finish", np.float64),
+        ("tokens", np.int64),  # output tokens that were to come until the finish
+        ("produced", np.int64),  # that were out when it was said
+    ]
+)
+_NOTHING = np.array((-1, np.nan, np.nan, np.nan, np.nan, 0, 0), dtype=_SAID)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing that a plan said, and when it came.
+
+    Parameters
+    ----------
+    what
+        Of which kind it is.
+    said_at, expected, actual
+        When the plan was made, when the thing was to come by it, and when it came, s.
+    share
+        Output tokens that came by then, over those that the plan expected.
+    """
+
+    what: Literal["first_token", "finish"]
+    said_at: float
+    expected: float
+    actual: float
+    share: float = 1.0
+
+    @property
+    def error(self) -> float:
+        """Seconds too late; negative if it was early."""
+        return self.actual - self.expected
+
+    @property
+    def horizon(self) -> float:
+        """Seconds that it was to take, had the length been predicted exactly."""
+        return (self.expected - self.said_at) * self.share
+
+    @property
+    def stretch(self) -> float:
+        """What it took over what it was to take; without blame for a length predicted wrong."""
+        return (self.actual - self.said_at) / self.horizon
+
+
+class Expectations:
+    """Remembers what plans said and holds it against what happened.
+
+    Of a first token, the first plan counts that knew the request. Of a finish, the last plan
+    before the request got its slot, or else the first after.
+    """
+
+    def __init__(self) -> None:
+        self._said = np.empty(0, dtype=_SAID)
+        self._ended: list[tuple[float, float, float]] = []
+
+    def note(self, rows: LiveArray, job: Job, plan: Plan) -> None:
+        """Remember what a plan says that comes into force; nothing if it says nothing."""
+        if plan.first is None or plan.finish is None:
+            return
+        self._make_room(len(rows))
+        there = still_there(rows, job)
+        at, now = job.rows[there], job.snapshot.now
+        said = self._said[at]
+        new = said["serial"] != rows["serial"][at]
+        said[new] = _NOTHING
+        said["serial"] = rows["serial"][at]
+        unsaid = np.isnan(said["first"]) & np.isnan(rows["first_token"][at])
+        _say(said, "first", unsaid, now, plan.first[there])
+        open_ = ~rows["running"][at] | np.isnan(said["finish"])
+        _say(said, "finish", open_, now, plan.finish[there])
+        said["tokens"][open_] = job.snapshot.remaining[there][open_]
+        said["produced"][open_] = job.snapshot.produced[there][open_]
+        self._said[at] = said
+
+    def ended(self, rows: LiveArray, row: int, output_tokens: int) -> Iterator[Outcome]:
+        """Hear that a request came to its end, before its row is given up.
+
+        Nobody says when: it is the time of the next `outcomes`, or unknown after `forget_ended`.
+        """
+        yield from self._first_tokens(rows, np.array([row]))
+        if row >= len(self._said) or self._said["serial"][row] != rows["serial"][row]:
+            return
+        said = self._said[row]
+        share = (output_tokens - said["produced"]) / max(said["tokens"], 1)
+        self._ended.append((float(said["finish_from"]), float(said["finish"]), float(share)))
+
+    def forget_ended(self) -> None:
+        """Give up on those whose end nobody will be told in time."""
+        self._ended.clear()
+
+    def outcomes(self, rows: LiveArray, live: IntArray, now: float) -> Iterator[Outcome]:
+        """Yield what came true since this was last asked, on the step that ended at `now`."""
+        yield from self._first_tokens(rows, live)
+        ended, self._ended = self._ended, []
+        for said_at, expected, share in ended:
+            if expected > said_at and share > 0:
+                yield Outcome("finish", said_at, expected, now, share)
+
+    def _first_tokens(self, rows: LiveArray, live: IntArray) -> Iterator[Outcome]:
+        live = live[live < len(self._said)]
+        said = self._said[live]
+        out = ~np.isnan(said["first"]) & ~np.isnan(rows["first_token"][live])
+        out &= said["serial"] == rows["serial"][live]
+        for row, was in zip(live[out], said[out], strict=True):
+            self._said["first"][row] = np.nan
+            said_at, expected = float(was["first_from"]), float(was["first"])
+            if expected > said_at:
+                actual = float(rows["first_token"][row])
+                yield Outcome("first_token", said_at, expected, actual)
+
+    def _make_room(self, capacity: int) -> None:
+        if capacity > len(self._said):
+            more = np.full(capacity - len(self._said), _NOTHING, dtype=_SAID)
+            self._said = np.concatenate((self._said, more))
+
+
+def _say(said: LiveArray, what: str, where: np.ndarray, now: float, in_: FloatArray) -> None:
+    at = np.where(np.isfinite(in_), now + in_, np.nan)
+    said[what][where] = at[where]
+    said[f"{what}_from"][where] = now

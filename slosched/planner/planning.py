@@ -1,0 +1,328 @@
+"""The planner: the table of live requests, and the newest plan that there is for them."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import structlog
+
+from slosched.core.latency import LinearLatency
+from slosched.core.live import LiveTable
+from slosched.core.plan import Plan, nobody
+from slosched.core.protocols import Guard, Learner, Policy, Predictor
+from slosched.core.request import Request
+from slosched.core.snapshot import EngineLimits, Snapshot
+from slosched.core.types import FloatArray, IntArray
+from slosched.planner.decision import Decision
+from slosched.planner.expectations import Expectations, Outcome
+from slosched.planner.job import Job, Solved
+from slosched.planner.margin import Learned, Margin, MarginRule
+from slosched.planner.ranks import newcomers_rank, put_in_force, still_there
+from slosched.planner.samples import sample_snapshots
+from slosched.planner.workers import Inline, Worker
+
+_T = TypeVar("_T")
+log = structlog.get_logger(__name__)
+
+_PLANS_TO_WAIT = 3  # a newcomer may have to wait for the solve in flight, then for its own
+_SHORTEST = 20  # steps; what is nearer comes true by the step, and tells nothing about their time
+_KEPT = 1000  # figures for metrics, if nobody takes them
+
+
+class Planner:
+    """One scheduler's planning: the same in the simulator and inside vLLM.
+
+    An engine enters requests (`add`), writes their progress into `table.rows`, asks for a decision
+    before each step (`plan`), and says when they end (`remove`).
+
+    Parameters
+    ----------
+    policy
+        Orders the live requests.
+    predictor
+        Predicts lengths: at arrival, and again every `repredict_tokens` output tokens.
+    guard
+        Mends the policy's plans.
+    fallback
+        Takes over, inside the step, while the policy raises, returns no plan, or hangs (law 14).
+    worker
+        Where the policy works; `Inline()` by default.
+    margin
+        By how much the policy is told that steps take longer than the latency model says.
+    max_plan_age
+        Seconds after which a plan is renewed even if nobody came, went or changed places.
+    patience
+        Seconds without a result after which a solve passes for hung.
+
+    Attributes
+    ----------
+    table
+        The live requests. `rows["rank"]` is everybody's place: the least goes first.
+    version
+        Grows whenever a rank in the table changed: engines sort again when it did.
+    failures
+        Errors of policy, guard and predictor that were survived, and solves that hung.
+    plans
+        Plans of the policy that came into force.
+    margin
+        The factor between the latency model and what the policy is told.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        predictor: Predictor,
+        guard: Guard,
+        fallback: Policy,
+        *,
+        repredict_tokens: int = 50,
+        worker: Worker | None = None,
+        margin: MarginRule | None = None,
+        max_plan_age: float = 1.0,
+        patience: float = 1.0,
+    ) -> None:
+        self.table = LiveTable()
+        self.version = self.failures = self.plans = 0
+        self.margin = Margin(margin or Learned())
+        self._policy, self._predictor, self._guard = policy, predictor, guard
+        self._fallback = fallback
+        self._repredict_tokens = repredict_tokens
+        self._worker = worker or Inline()
+        self._max_plan_age, self._patience = max_plan_age, patience
+        self._expectations = Expectations()
+        self._limits, self._latency = EngineLimits(), LinearLatency(1.0, 0.0, 0.0, 0.0)
+        self._gates: tuple[int | None, int | None] = (None, None)
+        self._preempt: IntArray = nobody()
+        self._stale = False  # whether the plan to come is worth more than the newest one asked for
+        self._seen_version = -1  # of the table, at the newest snapshot
+        self._planned_at: float | None = None  # the snapshot of the plan in force, s
+        self._heard_at = 0.0  # when the worker last began or delivered, s
+        self._delay = 0.0  # between the snapshot of the newest plan and its coming into force, s
+        self._ranked = -1  # the newest request that has a rank, by serial
+        self._failing = self._hung = False
+        self._told: set[str] = set()
+        self._solves: deque[float] = deque(maxlen=_KEPT)
+        self._errors: deque[tuple[str, float]] = deque(maxlen=_KEPT)
+
+    @property
+    def _in_trouble(self) -> bool:
+        return self._failing or self._hung
+
+    @property
+    def kind(self) -> str:
+        """What makes the plans: the kind of the policy's solver, or of the policy itself."""
+        maker = getattr(self._policy, "solver", self._policy)
+        return str(getattr(maker, "kind", type(maker).__name__))
+
+    # -- requests come and go ------------------------------------------------------------------
+
+    def add(self, request: Request) -> int:
+        """Enter a request that waits, and return its row."""
+        row = self.table.add(request)
+        self._predict(np.array([row]))
+        return row
+
+    def remove(self, request_id: str, output_tokens: int | None = None) -> None:
+        """Forget a request; pass its length if it came to its end, so that others learn."""
+        table = self.table
+        if output_tokens and request_id in table:
+            ended = self._expectations.ended(table.rows, table.row(request_id), output_tokens)
+            self._learn(ended)
+        request = table.remove(request_id)
+        if not len(table):  # the next step may come long after this one
+            self._expectations.forget_ended()
+            self._planned_at, self._gates = None, (None, None)
+        if not output_tokens or not isinstance(self._predictor, Learner):
+            return
+        try:
+            self._predictor.observe(request, output_tokens)
+        except Exception as error:
+            self._failed("learning_failed", self._predictor, error)
+
+    # -- one step ------------------------------------------------------------------------------
+
+    def plan(self, now: float, limits: EngineLimits, latency: LinearLatency) -> Decision:
+        """Decide about the next step; to be called once before each, and never waits.
+
+        Writes each request's place into `table.rows["rank"]`.
+
+        Parameters
+        ----------
+        now
+            Seconds, on the clock of the arrivals.
+        limits, latency
+            The engine, and how long its steps take.
+        """
+        table, live = self.table, self.table.live()
+        self._limits, self._latency = limits, latency.slower(self.margin.factor)
+        self._preempt = nobody()
+
+        # 1. Take stock: what was predicted, what came true, who starves.
+        self._stale |= self._predict(live) and self._worker.instant
+        self._stale |= self._tick(live)
+        self._learn(self._expectations.outcomes(table.rows, live, now))
+
+        # 2. Take what the worker has, and give it what is new.
+        self._collect(now)
+        if len(live) and self._wants_plan(now) and (self._in_trouble or not self._worker.busy):
+            self._renew(now)
+
+        # 3. Find a place for whom no plan knows yet.
+        self._place_newcomers(now)
+        seqs, tokens = self._gates
+        return Decision(
+            self._preempt,
+            min(seqs or limits.max_num_seqs, limits.max_num_seqs),
+            min(tokens or limits.max_num_batched_tokens, limits.max_num_batched_tokens),
+        )
+
+    def _wants_plan(self, now: float) -> bool:
+        changed = self._stale or self.table.version != self._seen_version
+        return changed or self.plan_age(now) > self._max_plan_age
+
+    def _renew(self, now: float) -> None:
+        """Hand the newest state to the worker; while it is in trouble, rank by the fallback."""
+        snapshot, rows = self.table.snapshot(now, self._limits, self._latency)
+        job = Job(snapshot, rows, self._policy, self._guard)
+        self._stale, self._seen_version = False, self.table.version
+        if not self._worker.busy:
+            self._heard_at = now
+        self._worker.submit(job)
+        self._collect(now)
+        if self._in_trouble:
+            self._fall_back(job)
+
+    def _collect(self, now: float) -> None:
+        solved = self._worker.collect(now)
+        if solved is not None:
+            self._heard_at = now
+            self._solves.append(solved.seconds)
+            self._hung = False
+            self._take(solved, now)
+        elif self._worker.busy and not self._hung and now - self._heard_at > self._patience:
+            self._hung = self._stale = True
+            error = TimeoutError(f"no plan for {now - self._heard_at:.3f} s")
+            self._failed("plan_late", self._policy, error)
+
+    def _take(self, solved: Solved, now: float) -> None:
+        """Put a plan in force, unless it is about a state that nobody is in any more."""
+        job, plan = solved.job, solved.plan
+        if plan is None:
+            self._stale |= not self._failing
+            self._failing = True
+            self._failed("plan_failed", self._policy, solved.error)
+            return
+        self._failing = False
+        taken_at, rows = job.snapshot.now, self.table.rows
+        overtaken = self._planned_at is not None and taken_at < self._planned_at  # by the fallback
+        if overtaken or not still_there(rows, job).any():
+            self._stale = True
+            return
+        self.plans += 1
+        self._delay = now - taken_at
+        self._put_in_force(job, plan, solved.promoted)
+        self._expectations.note(rows, job, plan)
+
+    def _fall_back(self, job: Job) -> None:
+        solved = replace(job, policy=self._fallback).solve()
+        if solved.error is not None:
+            self._failed("fallback_failed", self._fallback, solved.error)
+        self._stale = False
+        in_order_of_arrival = Plan(np.arange(len(job.rows)))
+        self._put_in_force(job, solved.plan or in_order_of_arrival, solved.promoted)
+
+    def _put_in_force(self, job: Job, plan: Plan, promoted: IntArray) -> None:
+        self._preempt = put_in_force(self.table.rows, job, plan, promoted)
+        self._gates = plan.max_num_seqs, plan.max_num_batched_tokens
+        self._planned_at = job.snapshot.now
+        self._ranked = int(job.snapshot.live["serial"][-1])
+        self.version += 1
+
+    def _place_newcomers(self, now: float) -> None:
+        rows = self.table.rows
+        live = self.table.live()
+        new = live[np.searchsorted(rows["serial"][live], self._ranked, side="right") :]
+        if len(new):
+            newcomers = Snapshot(now, rows[new], self._limits, self._latency)
+            rows["rank"][new] = newcomers_rank(newcomers, _PLANS_TO_WAIT * self._delay)
+            self._ranked = int(rows["serial"][new[-1]])
+            self.version += 1
+
+    # -- what comes of it ----------------------------------------------------------------------
+
+    def plan_age(self, now: float) -> float:
+        """Seconds since the snapshot of the plan in force was taken; 0 before any."""
+        return 0.0 if self._planned_at is None else now - self._planned_at
+
+    def take_solves(self) -> list[float]:
+        """Return the seconds of each solve that ended since this was last asked."""
+        return _taken(self._solves)
+
+    def take_errors(self) -> list[tuple[str, float]]:
+        """Return how late what plans said came, since last asked.
+
+        Returns
+        -------
+        Pairs of "first_token" or "finish", and actual minus predicted seconds.
+        """
+        return _taken(self._errors)
+
+    def _learn(self, outcomes: Iterable[Outcome]) -> None:
+        factor = self.margin.factor  # what the plans reckoned with, or nearly so
+        for outcome in outcomes:
+            self._errors.append((outcome.what, outcome.error))
+            if outcome.what == "finish" and outcome.horizon > _SHORTEST * self._latency.base:
+                self.margin.learn(outcome.stretch * factor)
+
+    def _predict(self, rows: IntArray) -> bool:
+        every = self._repredict_tokens
+        try:
+            return self.table.predict(self._predictor, every, rows)
+        except Exception as error:
+            self._failed("prediction_failed", self._predictor, error)
+            return self.table.predict(_Blind(), every, rows)
+
+    def _tick(self, live: IntArray) -> bool:
+        try:
+            return self._guard.tick(self.table.rows, live)
+        except Exception as error:
+            self._failed("guard_failed", self._guard, error)
+            return False
+
+    def _failed(self, event: str, part: object, error: BaseException | None) -> None:
+        self.failures += 1
+        if event not in self._told:  # once: it may fail at every step
+            self._told.add(event)
+            log.warning(event, part=type(part).__name__, error=str(error), exc_info=error)
+
+    # -- from start to end ---------------------------------------------------------------------
+
+    def warm_up(self, limits: EngineLimits, latency: LinearLatency) -> None:
+        """Predict and solve for made-up requests, so that nobody waits for compilers later.
+
+        It works in the calling thread, with a table of its own; nothing that fails is raised.
+        """
+        for snapshot in sample_snapshots(self._predictor, limits, latency):
+            solved = Job(snapshot, np.arange(len(snapshot)), self._policy, self._guard).solve()
+            if solved.error is not None:
+                self._failed("plan_failed", self._policy, solved.error)
+
+    def close(self) -> None:
+        """Stop planning beside the engine; a solve that hangs is not waited for."""
+        self._worker.close()
+
+
+def _taken(kept: deque[_T]) -> list[_T]:
+    taken = list(kept)
+    kept.clear()
+    return taken
+
+
+class _Blind:
+    """What is expected of requests while the predictor fails."""
+
+    def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
+        del produced
+        return np.full(len(requests), 200.0)
