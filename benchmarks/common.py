@@ -2,9 +2,11 @@
 
 import os
 import platform
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.progress import track as track_on_terminal
 
 from slosched.core.errors import SloschedError
+from slosched.report.files import write
 from slosched.version import __version__
 
 FOLDER = Path(__file__).parent
@@ -78,41 +81,57 @@ def note(text: str) -> None:
 
 
 def finish(
-    measures: Sequence[Measure],
+    measures: Iterable[Measure],
     quick: bool,
     file: Path | None,
     details: object = None,
 ) -> None:
     """Print the table, write the JSON, and exit with 1 if a bar is missed by a full run."""
+    measures = list(measures)
     print_table(measures)
     if file is not None:
-        result = {
-            "benchmark": Path(sys.argv[0]).stem,
-            "arguments": sys.argv[1:],
-            "measures": [asdict(measure) for measure in measures],
-            "details": details,
-            "version": __version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
-        }
-        options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-        file.write_bytes(orjson.dumps(result, option=options))
+        save(measures, file, details)
     if quick:
         note("quick settings: no figure says anything about its bar")
     elif any(measure.met is False for measure in measures):
         raise typer.Exit(1)
 
 
+def save(measures: Sequence[Measure], file: Path, details: object) -> None:
+    """Write measures and details as JSON, with what they depend on."""
+    result = {
+        "benchmark": Path(sys.argv[0]).stem,
+        "arguments": sys.argv[1:],
+        "measures": [asdict(measure) for measure in measures],
+        "details": details,
+        "version": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    write(file, orjson.dumps(result, option=options))
+
+
 def run(main: Callable[..., None]) -> None:
     """Make a script of a function: its arguments are the options, its docstring is the help."""
+
+    @wraps(main)
+    def command(**options: object) -> None:
+        try:
+            main(**options)
+        except SloschedError as error:
+            note(f"error: {error}")
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt:
+            note("interrupted")
+            raise typer.Exit(130) from None
+
+    # Ended or interrupted, a script takes along what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    try:
-        app()
-    except SloschedError as error:
-        note(f"error: {error}")
-        raise SystemExit(2) from error
+    app.command()(command)
+    app()
 
 
 def print_table(measures: Sequence[Measure]) -> None:
