@@ -135,10 +135,14 @@ def run(main: Callable[..., None]) -> None:
 
 
 def print_table(measures: Sequence[Measure]) -> None:
-    """Print measures on stdout, in columns."""
+    """Print measures on stdout."""
     words = {True: "yes", False: "NO", None: ""}
-    rows = [("measure", "figure", "bar", "met")]
-    rows += [(m.name, m.figure, m.bar, words[m.met]) for m in measures]
+    rows = [(m.name, m.figure, m.bar, words[m.met]) for m in measures]
+    print_columns([("measure", "figure", "bar", "met"), *rows])
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of texts on stdout, the first of them as a heading, in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -67,7 +67,7 @@ def main(
         for name in np.roll(policies, -number).tolist():
             if any((r["round"], r["policy"]) == (number, name) for r in runs):
                 continue
-            answers = asyncio.run(_serve(model, name, calls))
+            answers = asyncio.run(_serve(model.resolve(), name, calls))
             runs.append(_summary(number, name, answers))
             note(f"round {number + 1}, {name}: {runs[-1]['attainment']:.1f}% of SLOs met")
             if json is not None:

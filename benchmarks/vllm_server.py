@@ -30,6 +30,11 @@ CPU_FLAGS = ("--dtype=float32", "--enforce-eager", "--block-size=32")
 async def serving(model: Path, config: str, slots: int) -> AsyncIterator[str]:
     """Run the server under a configuration; yields its address once it answers.
 
+    Parameters
+    ----------
+    model
+        Absolute path of its folder: the server runs in another one.
+
     Raises
     ------
     SystemExit
@@ -42,7 +47,7 @@ async def serving(model: Path, config: str, slots: int) -> AsyncIterator[str]:
         written, log = Path(folder) / "slosched.yaml", Path(folder) / "log"
         written.write_text(config, encoding="utf-8")
         flags = FLAGS | {
-            "model": str(model.resolve()),
+            "model": str(model),
             "max-num-seqs": str(slots),
             "port": str(port),
         }
