@@ -4,14 +4,15 @@ vLLM's server shows these on its `/metrics` if `PROMETHEUS_MULTIPROC_DIR` named 
 directory before any process of it started, which `slosched.vllm.launch` sees to.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
-# 10 us to 1 s: from one pass over a short queue to a solver that hangs the step.
+# 10 us to 1 s: from one pass over a short queue to a solver that took its time.
 _SECONDS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+_LATE = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_EITHER_SIDE = (*(-seconds for seconds in reversed(_LATE)), 0.0, *_LATE)
 _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -22,44 +23,53 @@ class EngineMetrics:
     solve_seconds: Histogram
     step_overhead_seconds: Histogram
     plan_age_seconds: Gauge
+    plan_error_seconds: Histogram
+    latency_margin: Gauge
     queue_depth: Gauge
     prediction_error_tokens: Histogram
     plan_failures: Counter
-
-    def set_queue_depth(self, depths: Mapping[str, int]) -> None:
-        """Publish how many requests wait, by class."""
-        for slo_class, depth in depths.items():
-            self.queue_depth.labels(slo_class).set(depth)
 
 
 @cache  # Prometheus refuses a second metric of the same name in one process
 def engine_metrics() -> EngineMetrics:
     """Return the metrics of this process, made on the first call."""
     return EngineMetrics(
-        Histogram("slosched_solve_seconds", "Time to make one plan", ["solver"], buckets=_SECONDS),
-        Histogram(
+        solve_seconds=Histogram(
+            "slosched_solve_seconds", "Time to make one plan", ["solver"], buckets=_SECONDS
+        ),
+        step_overhead_seconds=Histogram(
             "slosched_step_overhead_seconds",
             "Time that slosched adds to one engine step",
             buckets=_SECONDS,
         ),
-        Gauge(
+        plan_age_seconds=Gauge(
             "slosched_plan_age_seconds",
-            "Age of the plan in force at the newest step",
+            "Time since the state that the plan in force was made for",
             multiprocess_mode="livemax",
         ),
-        Gauge(
+        plan_error_seconds=Histogram(
+            "slosched_plan_error_seconds",
+            "How much later than planned first tokens and finishes came",
+            ["event"],
+            buckets=_EITHER_SIDE,
+        ),
+        latency_margin=Gauge(
+            "slosched_latency_margin",
+            "Factor by which plans take steps to be longer than the latency model has them",
+            multiprocess_mode="livemax",
+        ),
+        queue_depth=Gauge(
             "slosched_queue_depth",
             "Requests that wait in the engine",
             ["slo_class"],
             multiprocess_mode="livesum",
         ),
-        Histogram(
+        prediction_error_tokens=Histogram(
             "slosched_prediction_error_tokens",
             "Distance of the length predicted at arrival from the true one",
             buckets=_TOKENS,
         ),
-        Counter(
-            "slosched_plan_failures",
-            "Steps that went on without a new plan because planning raised",
+        plan_failures=Counter(
+            "slosched_plan_failures", "Errors of policy, predictor or hook that were survived"
         ),
     )

@@ -1,7 +1,6 @@
 """The scheduler class that vLLM loads: take stock, plan, apply; then vLLM schedules."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,16 +13,17 @@ from vllm.v1.request import Request, RequestStatus
 from slosched.core import request as core
 from slosched.core.errors import PlanError, TagError
 from slosched.core.latency import LinearLatency
-from slosched.core.snapshot import EngineLimits
 from slosched.core.tags import Tag, Tagger, to_vllm_priority
 from slosched.planner import Planner
 from slosched.vllm.environment import settings
+from slosched.vllm.limits import ceilings, engine_limits, held_to
 from slosched.vllm.metrics import engine_metrics
 from slosched.vllm.observed import ObservedLatency
+from slosched.vllm.prefix import cached_tokens
 from slosched.vllm.queue import PlannedQueue
 from slosched.vllm.shield import Shield
-from slosched.vllm.stock import step_shape, write_progress
-from slosched.vllm.warm_up import warm_up
+from slosched.vllm.stock import Stock
+from slosched.vllm.telemetry import Telemetry
 
 _CAME_TO_ITS_END = (RequestStatus.FINISHED_STOPPED, RequestStatus.FINISHED_LENGTH_CAPPED)
 
@@ -32,7 +32,8 @@ class SloScheduler(AsyncScheduler):
     """vLLM's scheduler with the order of its queues, and its preemptions, out of a plan.
 
     It owns no copy of vLLM's `schedule()`: before each step it puts `waiting` and `running`
-    into the plan's order, and vLLM admits from the head as it always does.
+    into the plan's order, and vLLM admits from the head as it always does, under limits that
+    the plan may have lowered for the step.
 
     Requests of streaming sessions have no place in the plan: they go first, as they come.
     """
@@ -44,25 +45,27 @@ class SloScheduler(AsyncScheduler):
         super().__init__(*args, **kwargs)
         self._tagger, self._planner, latency = self._build()
         self._latency = ObservedLatency(latency)
-        self._limits = self._engine_limits()
+        self._limits = engine_limits(self)
         self._metrics = engine_metrics()
         self._shield = Shield(self._metrics)
+        self._telemetry = Telemetry(self._planner, self._metrics)
+        self._stock = Stock(self._planner.table)
         self.waiting = PlannedQueue()
-        self._rows: dict[str, int] = {}  # request id -> row of the planner's table
-        self._guesses: dict[str, float] = {}  # request id -> length predicted at arrival
         self._unsettled: dict[str, Request] = {}  # outputs change their rows, see _settle
-        self._now = 0.0
-        self._planned_at = self._counted_at = 0.0
-        self._depths: Counter[str] = Counter()
         self._applied_version = -1
-        self._failures = 0  # of the planner's own, as exported
         with self._shield("warming up"):
-            warm_up(self._planner, self._limits, latency)
+            self._planner.warm_up(self._limits, latency)
 
     def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
         """Make the parts that the configuration names."""
         configured = settings()
         return configured.tagger(), configured.planner(), configured.latency()
+
+    def shutdown(self) -> None:
+        """Stop planning, too."""
+        with self._shield("shutting down"):
+            self._planner.close()
+        super().shutdown()
 
     # -- requests come and go ------------------------------------------------------------------
 
@@ -92,8 +95,8 @@ class SloScheduler(AsyncScheduler):
             self._planner.add(entered)
         finally:  # a predictor that raised has left the request in the table
             if request.request_id in table:
-                row = self._rows[request.request_id] = table.row(request.request_id)
-                self._guesses[request.request_id] = float(table.rows["length"][row])
+                self._stock.enter(request, table.row(request.request_id))
+        self._stock.wait(request, cached_tokens(self.kv_cache_manager, request))
 
     def _tag(self, request: Request) -> Tag:
         params = request.sampling_params  # None for pooling
@@ -111,12 +114,13 @@ class SloScheduler(AsyncScheduler):
         return freed
 
     def _forget(self, request: Request) -> None:
-        if self._rows.pop(request.request_id, None) is None:
+        row = self._stock.forget(request)
+        if row is None:
             return
         self._unsettled.pop(request.request_id, None)
-        guess = self._guesses.pop(request.request_id)
         length = request.num_output_tokens if request.status in _CAME_TO_ITS_END else None
         if length:
+            guess = self._planner.table.rows["first_guess"][row]
             self._metrics.prediction_error_tokens.observe(abs(guess - length))
         self._planner.remove(request.request_id, length)
 
@@ -125,38 +129,38 @@ class SloScheduler(AsyncScheduler):
     def schedule(self, *args: object, **kwargs: object) -> SchedulerOutput:
         """Plan, bring the queues into the plan's order, and let vLLM schedule."""
         started = time.perf_counter()
-        self._now = self.clock()
+        lowered: dict[str, int] = {}
         with self._shield("planning"):
             # 1. Take stock.
-            table = self._planner.table
-            write_progress(table.rows, self._rows, self.running)
+            self._stock.take(self.running)
 
             # 2. Plan.
-            victims = self._planner.plan(self._now, self._limits, self._latency.model)
-            planned = time.perf_counter()
+            decision = self._planner.plan(self.clock(), self._limits, self._latency.model)
 
-            # 3. Apply. An unchanged table means an unchanged plan, and vLLM keeps its order:
-            # what it skips, it puts back in front of what it has not looked at.
-            if table.version != self._applied_version:
-                self._applied_version, self._planned_at = table.version, self._now
-                self._metrics.solve_seconds.labels(self._planner.kind).observe(planned - started)
-                self._preempt(victims.tolist())
-                self._reorder(table.rows["rank"].tolist())
-        before = time.perf_counter()
-        output = super().schedule(*args, **kwargs)
-        after = time.perf_counter()
+            # 3. Apply.
+            victims = self._victims(decision.preempt.tolist())
+            running = len(self.running) - len(victims)
+            lowered = ceilings(self, decision, running, self._stock.decoding)
+            self._stock.sort(self.running)
+            self._preempt(victims)
+            self._sort_waiting()
+        with held_to(self, lowered):
+            output = super().schedule(*args, **kwargs)
         with self._shield("noting a step"):
             self._note_step(output, started)
-            self._export(before - started + time.perf_counter() - after)
         return output
 
-    def _preempt(self, rows: Sequence[int]) -> None:
+    def _victims(self, rows: Sequence[int]) -> list[Request]:
+        """Look up who loses its slot; PlanError if it has none."""
         if self.pause_state.name != "UNPAUSED":  # whoever loses its slot now does not get it back
-            return
+            return []
         table = self._planner.table
         victims = [self.requests[table.request(row).request_id] for row in dict.fromkeys(rows)]
         if any(victim.status != RequestStatus.RUNNING for victim in victims):
             raise PlanError("a plan must preempt running requests only")
+        return victims
+
+    def _preempt(self, victims: Sequence[Request]) -> None:
         # What vLLM's own schedule() passes, where it is new enough to have it.
         stale = {"drop_stale_output": True} if getattr(self, "requires_kv_delivery", False) else {}
         for victim in victims:
@@ -165,44 +169,31 @@ class SloScheduler(AsyncScheduler):
             # It may resume in this very step, and must not pass for one that never stopped.
             self.prev_step_scheduled_req_ids.discard(victim.request_id)
 
-    def _reorder(self, ranks: list[int]) -> None:
-        rows = self._rows
-
-        def place(request: Request) -> tuple[float, ...]:
-            row = rows.get(request.request_id)
-            # Streaming sessions go first; what could not be entered into the plan goes last.
-            unplanned = -1.0 if request.resumable else float("inf")
-            return (unplanned if row is None else ranks[row], request.arrival_time)
-
-        self.waiting.reorder(place)
-        # Who gets the token budget first: prompts take what decoding leaves, as the rollout has
-        # it. The last is the KV victim.
-        self.running.sort(key=lambda request: (request.is_prefill_chunk, *place(request)))
+    def _sort_waiting(self) -> None:
+        # While ranks stay, so do places; but vLLM puts in front whom it preempts.
+        if self.waiting.disturbed or self._planner.version != self._applied_version:
+            self.waiting.sort(self._stock.places(self.waiting))
+            self._applied_version = self._planner.version
 
     def _preempt_request(self, request: Request, *args: object, **kwargs: object) -> None:
         """Note a preemption, ours or vLLM's own for want of KV."""
         super()._preempt_request(request, *args, **kwargs)
         with self._shield("noting a preemption"):
-            row = self._rows.get(request.request_id)
+            row = self._stock.row(request)
             if row is not None:
                 self._planner.table.preempt(row, request.num_tokens)
+                self._stock.wait(request, cached_tokens(self.kv_cache_manager, request))
                 self._unsettled[request.request_id] = request
 
     def _note_step(self, output: SchedulerOutput, started: float) -> None:
-        live = self._planner.table.rows
-        shape = step_shape(live, self._rows, output)
+        admitted = self._stock.admitted(self.running)
+        shape = self._stock.shape(output, len(admitted))
         if shape is not None:
             self._latency.start(output, shape, started)
-        admitted = []
-        for request in reversed(self.running):  # vLLM appends whom it admits
-            row = self._rows.get(request.request_id)
-            if row is not None:
-                if live["running"][row]:
-                    break
-                admitted.append((row, request))
-        for row, request in reversed(admitted):
+        for row, request in admitted:
             self._planner.table.admit(row)
             self._unsettled[request.request_id] = request
+        self._telemetry.step(self._shield.take_seconds())
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
@@ -213,46 +204,23 @@ class SloScheduler(AsyncScheduler):
             scheduler_output, model_runner_output
         )
         with self._shield("noting an output"):
-            self._now = self.clock()
-            self._settle()
+            now = self.clock()
+            self._settle(now)
             self._latency.finish(scheduler_output, finished)
+            if self._telemetry.due(now) or not self.requests:
+                self._telemetry.publish(now)
         return outputs
 
-    def _settle(self) -> None:
+    def _settle(self, now: float) -> None:
         """Follow requests whose first token, or last one before a preemption, is in flight."""
         live = self._planner.table.rows
         for request_id, request in list(self._unsettled.items()):
-            row, outputs = self._rows[request_id], request.num_output_tokens
-            waits = request.status == RequestStatus.PREEMPTED
-            if waits:
-                live["prefill"][row], live["produced"][row] = request.num_tokens, outputs
-            if outputs and np.isnan(live["first_token"][row]):
-                live["first_token"][row] = self._now
-            if outputs and not waits:
+            row = self._stock.row(request)
+            if request.num_output_tokens and np.isnan(live["first_token"][row]):
+                live["first_token"][row] = now
+            settled = request.num_output_tokens > 0
+            if request.status == RequestStatus.PREEMPTED:
+                self._stock.wait(request, int(live["context"][row]))
+                settled = not request.num_stale_output_tokens
+            if settled:
                 del self._unsettled[request_id]
-
-    # -- for others to see ---------------------------------------------------------------------
-
-    def _export(self, overhead: float) -> None:
-        self._metrics.step_overhead_seconds.observe(overhead)
-        self._metrics.plan_failures.inc(self._planner.failures - self._failures)
-        self._failures = self._planner.failures
-        self._metrics.plan_age_seconds.set(self._now - self._planned_at)
-        drained = not self.waiting and self._depths.total() > 0
-        if drained or self._now - self._counted_at >= 1.0:  # s; a long queue takes its time
-            self._counted_at = self._now
-            self._count_queue()
-
-    def _count_queue(self) -> None:
-        table = self._planner.table
-        rows = [self._rows.get(request.request_id) for request in self.waiting]
-        self._depths = Counter(dict.fromkeys(self._depths, 0))  # a class once seen stays, at 0
-        self._depths.update(table.request(row).slo_class for row in rows if row is not None)
-        self._metrics.set_queue_depth(self._depths)
-
-    def _engine_limits(self) -> EngineLimits:
-        sequences = self.max_num_running_reqs  # older versions know no narrower limit
-        sequences = int(getattr(self, "max_num_active_reqs", None) or sequences)
-        tokens = max(self.max_num_scheduled_tokens, sequences)
-        blocks = int(self.cache_config.num_gpu_blocks or 1)
-        return EngineLimits(sequences, tokens, self.block_size, blocks)

@@ -4,6 +4,7 @@ The only way to test asynchronous scheduling without a GPU: at depth 2, a step i
 while the output of the one before it is still on its way.
 """
 
+import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from vllm.engine.arg_utils import EngineArgs
 from vllm.utils.hashing import sha256
 from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
@@ -35,6 +37,8 @@ from slosched.planner import Planner
 from slosched.policies.fcfs import Fcfs
 from slosched.policies.guard import BoundedPasses
 from slosched.vllm.scheduler import SloScheduler
+from slosched.vllm.shield import Shield
+from slosched.vllm.stock import Stock
 
 STOP = 7
 BLOCK = 16
@@ -114,7 +118,7 @@ class Witness:
         assert (live["produced"][~begun] == 0).all()
         assert (live["prefill"][~begun] >= 1).all(), "who has said nothing has a first step to come"
         waits = ~live["running"]
-        assert (live["context"][waits] == 0).all()
+        assert (live["context"][waits] % BLOCK == 0).all(), "prefixes are cached by whole blocks"
         assert (live["prefill"][waits] >= 1).all()
         assert live["running"].sum() <= snapshot.limits.max_num_seqs
         return self.policy.plan(snapshot)
@@ -122,20 +126,37 @@ class Witness:
 
 @dataclass(frozen=True)
 class AtRandom:
-    """Orders at random, and takes slots away at random: the worst that a valid plan can do."""
+    """Orders at random, takes slots away at random, and lowers limits at random.
+
+    The worst that a valid plan can do.
+    """
 
     rng: np.random.Generator
     share: float = 0.2
+    limits: bool = True
 
     def plan(self, snapshot: Snapshot) -> Plan:
         unlucky = snapshot.running & (self.rng.random(len(snapshot)) < self.share)
-        return Plan(self.rng.permutation(len(snapshot)), np.flatnonzero(unlucky))
+        return Plan(
+            self.rng.permutation(len(snapshot)),
+            np.flatnonzero(unlucky),
+            self._lower(snapshot.limits.max_num_seqs),
+            self._lower(snapshot.limits.max_num_batched_tokens),
+        )
+
+    def _lower(self, limit: int) -> int | None:
+        lowered = int(self.rng.integers(1, limit, endpoint=True))
+        return lowered if self.limits and self.rng.random() < 0.5 else None
 
 
 def make_planner(
-    policy: Policy, lengths: Mapping[str, int] | None = None, passes: int = 1000
+    policy: Policy,
+    lengths: Mapping[str, int] | None = None,
+    passes: int = 1000,
+    **options: Any,
 ) -> Planner:
-    return Planner(policy, Known(lengths or {}), BoundedPasses(passes=passes), Fcfs())
+    guard = BoundedPasses(passes=passes)
+    return Planner(policy, Known(lengths or {}), guard, Fcfs(), **options)
 
 
 class VirtualClock:
@@ -197,9 +218,11 @@ class Engine:
         scheduler_cls: type[SloScheduler] = SloScheduler,
     ) -> None:
         self.clock = VirtualClock()
-        config = _config(model, depth, blocks, sequences)
-        self.scheduler = _make(scheduler_cls, planner, self.clock, config, blocks)
+        config = engine_config(model, depth, blocks, sequences)
+        self.scheduler = make_scheduler(_planned_by(scheduler_cls, planner, self.clock), config)
+        _check_stock(self.scheduler._stock, planner)
         self.planner = planner
+        self.caught = _caught_by(self.scheduler._shield)
         self.outputs: dict[str, list[int]] = {}
         self.finished: list[str] = []
         self.aborted: list[str] = []
@@ -259,39 +282,85 @@ class Engine:
         assert not scheduler.waiting
         assert self.free_blocks == self._free_at_start
         assert len(self.planner.table) == 0
-        assert not (scheduler._rows | scheduler._guesses | scheduler._unsettled)
+        assert not scheduler._unsettled
+        assert not len(scheduler._stock)
 
 
-def _make(
-    scheduler_cls: type[SloScheduler],
-    planner: Planner,
-    clock: VirtualClock,
-    config: Any,
-    blocks: int,
-) -> Any:
+def _planned_by(
+    scheduler_cls: type[SloScheduler], planner: Planner, clock: VirtualClock
+) -> type[SloScheduler]:
     class Scheduler(scheduler_cls):  # type: ignore[valid-type, misc]
         def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
             return Tagger(CLASSES, "batch"), planner, LATENCY
 
     Scheduler.clock = Scheduler.wall_clock = staticmethod(clock)
+    return Scheduler
+
+
+def _caught_by(shield: Shield) -> list[str]:
+    """Collect the tracebacks of what a shield catches, one of each kind."""
+    caught: list[str] = []
+    warn_once = shield.warn_once
+
+    def warned(doing: str, error: Exception) -> None:
+        caught.extend(traceback.format_exception(error))
+        warn_once(doing, error)
+
+    shield.warn_once = warned  # type: ignore[method-assign]
+    return caught
+
+
+def _check_stock(stock: Stock, planner: Planner) -> None:
+    """Hold what is written of the running requests against what vLLM says of each."""
+    take = stock.take
+
+    def taken(running: list[Request]) -> None:
+        take(running)
+        for request in running:
+            row = stock.row(request)
+            if row is not None:
+                live = planner.table.rows[row]
+                written = tuple(int(live[name]) for name in ("prefill", "context", "produced"))
+                assert written == progress(request), request.request_id
+
+    stock.take = taken  # type: ignore[method-assign]
+
+
+def progress(request: Request) -> tuple[int, int, int]:
+    """Tokens to prefill, tokens in the KV cache and tokens produced, as of the last step."""
+    computed, outputs = request.num_computed_tokens, request.num_output_tokens
+    if request.is_prefill_chunk:
+        return request.num_tokens - computed, computed, outputs
+    if outputs:
+        # Under asynchronous scheduling, tokens of the step in flight are but placeholders yet.
+        return 0, computed, outputs + request.num_output_placeholders
+    # The first token is in flight: to a plan it is still to come, out of the next step.
+    return 1, computed, 0
+
+
+def make_scheduler(scheduler_cls: type[Scheduler], config: Any) -> Any:
     spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float32)
     kv_cache = KVCacheConfig(
-        num_blocks=blocks, kv_cache_tensors=[], kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)]
+        num_blocks=config.cache_config.num_gpu_blocks,
+        kv_cache_tensors=[],
+        kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
     )
     structured_output = StructuredOutputManager(config)
-    return Scheduler(config, kv_cache, structured_output, block_size=BLOCK, log_stats=True)
+    return scheduler_cls(config, kv_cache, structured_output, block_size=BLOCK, log_stats=True)
 
 
 @cache
-def _config(model: Path, depth: int, blocks: int, sequences: int) -> Any:
+def engine_config(
+    model: Path, depth: int, blocks: int, sequences: int, tokens: int = 64, context: int = 128
+) -> Any:
     config = EngineArgs(
         model=str(model),
         dtype="float32",
         enforce_eager=True,
         block_size=BLOCK,
-        max_model_len=128,
+        max_model_len=context,
         max_num_seqs=sequences,
-        max_num_batched_tokens=64,
+        max_num_batched_tokens=tokens,
     ).create_engine_config()
     config.scheduler_config.async_scheduling = depth > 1  # which vLLM leaves off on CPU
     config.cache_config.num_gpu_blocks = blocks
