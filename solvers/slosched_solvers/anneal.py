@@ -1,25 +1,27 @@
 """The annealer: the best start, improved until the budget ends."""
 
 from dataclasses import dataclass
-from math import inf, log
-from operator import itemgetter
-from time import perf_counter
+from math import inf
+from time import monotonic
 from typing import Literal
 
 import numpy as np
 
 from slosched.core.objective import attained
 from slosched.core.protocols import Problem, Solution
-from slosched.core.types import IntArray
-from slosched_solvers.anneal_kernel import anneal_moves
+from slosched.core.types import BoolArray, IntArray
+from slosched_solvers.anneal_kernel import Schedule, Search, anneal
+from slosched_solvers.checkpoints import checkpoints
+from slosched_solvers.decisions import SEQUENCES, TOKENS, preempt, restrain
 from slosched_solvers.evaluate import Evaluator
-from slosched_solvers.instance import Instance, build, give_up_slot, select
+from slosched_solvers.instance import Instance, build, select
+from slosched_solvers.moves import KINDS
 from slosched_solvers.starts import starts
 
-SAMPLED_MOVES = 32  # to find the first temperature
-CHUNK = 32  # moves between two looks at the clock
-FIRST_SHARE = 0.75  # of the budget, before preemptions are tried; the rest repairs after them
-LEVELS = 100  # temperatures, each `cooling` times the one before
+NO_LIMIT = np.iinfo(np.int64).max
+FIRST_SHARE = 0.6  # of the budget, before preemptions and limits are tried
+DECIDED_SHARE = 0.75  # of the budget, when they have to be done; the rest repairs after them
+PREEMPTIONS_TRIED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,168 +79,155 @@ class Anneal:
 
     def solve(self, problem: Problem) -> Solution:
         """Search for a good order; never worse than the best start."""
-        full = build(problem.snapshot)
-        if self.time_budget_ms is not None:
-            _compile(full, problem)  # the first time; it must not eat the budget
-        budget = _Budget(self.time_budget_ms, self.move_budget)
-        start, start_cost = self._best_start(problem, full)
-        head = start[: int(full.running.sum()) + self.horizon]
+        began = monotonic()
+        full = build(problem.snapshot, robust=problem.robust)
+        whole = Evaluator(full, problem.objective)
+        priced = [(whole(start), start) for start in starts(problem)]
+        start_cost, start = min(priced, key=lambda pair: pair[0])
+        head = start[: int(full.running.sum()) + len(problem.promoted) + self.horizon]
         tail = start[len(head) :]
-        instance = select(full, head)
-        search = Evaluator(instance, problem.objective)
-        order = np.arange(len(head))
-        preempted: list[int] = []
-        rng = np.random.default_rng(self.seed)
-        running = instance.running
-        may_preempt = problem.preemption and bool(running.any()) and not running.all()
-        order = self._search(search, order, rng, budget, FIRST_SHARE if may_preempt else 1.0)
-        if may_preempt:
-            search, order, preempted = self._preempt(search, order, problem, budget)
-            order = self._search(search, order, rng, budget, 1.0)
-        whole = np.concatenate((head[order], tail))
-        chosen = full
-        for row in preempted:
-            chosen = give_up_slot(chosen, int(head[row]))
+        hunt = _Hunt(self, problem, select(full, head), np.isin(head, problem.promoted), began)
+        hunt.run()
+        order = np.concatenate((head[hunt.search.best], tail))
+        chosen = _apply(full, head[hunt.preempted], hunt.instance)
         outcome = Evaluator(chosen, problem.objective)
-        value = outcome(whole)
+        value = outcome(order)
+        preempted = head[hunt.preempted]
         if value > start_cost:  # the horizon did not see what its order does to the tail
-            whole, preempted = start, []
-            outcome = Evaluator(full, problem.objective)
-            value = outcome(whole)
-        met = attained(problem.snapshot, outcome.first, outcome.finish)
+            order, value, preempted = start, start_cost, preempted[:0]
+            chosen = full
+        expected = Evaluator(_expected(chosen, problem), problem.objective)
+        expected(order)
+        first, finish = expected.first[0], expected.finish[0]
+        engine = problem.snapshot.limits
+        sequences, tokens = (int(limit) for limit in chosen.limits[:2])
         return Solution(
-            whole,
+            order,
             value,
-            outcome.first,
-            outcome.finish,
-            int(met.sum()),
-            budget.spent,
-            preempt=head[np.array(preempted, dtype=np.int64)],
+            first,
+            finish,
+            int(attained(problem.snapshot, first, finish).sum()),
+            hunt.moves,
+            preempt=preempted,
+            max_num_seqs=None if sequences == engine.max_num_seqs else sequences,
+            max_num_batched_tokens=None if tokens == engine.max_num_batched_tokens else tokens,
         )
 
-    def _best_start(self, problem: Problem, instance: Instance) -> tuple[IntArray, float]:
-        evaluate = Evaluator(instance, problem.objective)
-        priced = [(evaluate(start), start) for start in starts(problem.snapshot)]
-        cost, start = min(priced, key=itemgetter(0))
-        return start, cost
 
-    def _search(
-        self,
-        evaluate: Evaluator,
-        start: IntArray,
-        rng: np.random.Generator,
-        budget: "_Budget",
-        share: float,
-    ) -> IntArray:
-        """Anneal from a start until a share of the budget is spent; return the best order."""
-        best = start.copy()
-        if len(start) - int(evaluate.instance.running.sum()) < 2:
-            return best
-        saved, cost = evaluate.checkpoints(start)
-        costs = np.full(2, cost)
-        phase = budget.until(share)
-
-        def run(order: IntArray, moves: int, temperature: float) -> float:
-            budget.spent += moves
-            return anneal_moves(
-                evaluate.instance, order, best, costs, moves, temperature, rng, evaluate.kind,
-                evaluate.weights, evaluate.first, evaluate.finish, evaluate.work, saved,
-            )  # fmt: skip
-
-        # Ben-Ameur (2004): start where an average worsening is accepted with this probability.
-        worsening = run(start.copy(), phase.affordable(SAMPLED_MOVES), np.inf)
-        first_temperature = max(worsening / -log(self.acceptance), 1e-12)
-        for restart in range(self.restarts):
-            order = best.copy()
-            saved, costs[0] = evaluate.checkpoints(order)
-            while True:
-                progress = phase.progress() * self.restarts - restart
-                moves = phase.affordable(CHUNK)
-                if progress >= 1 or moves == 0:
-                    break
-                run(order, moves, first_temperature * self.cooling ** (LEVELS * progress))
-        return best
-
-    def _preempt(
-        self, search: Evaluator, order: IntArray, problem: Problem, budget: "_Budget"
-    ) -> tuple[Evaluator, IntArray, list[int]]:
-        """Take slots from running requests, one by one, while the plan gets better by it.
-
-        The rollout charges a preempted request its whole prefill again, so a plan that is still
-        better has paid for its preemptions.
-        """
-        value = search(order)
-        preempted: list[int] = []
-        instance = search.instance
-        while len(preempted) < self.max_preemptions:
-            decoding = np.flatnonzero(instance.running & (instance.prefill == 0))
-            longest_first = decoding[np.argsort(-instance.remaining[decoding], kind="stable")]
-            for row in longest_first:
-                if budget.until(1.0).progress() >= 1:
-                    return search, order, preempted
-                trial = Evaluator(give_up_slot(instance, int(row)), problem.objective)
-                behind = np.append(order[order != row], row)
-                trial_value = trial(behind)
-                if trial_value < value:
-                    preempted.append(int(row))
-                    search, order, value, instance = trial, behind, trial_value, trial.instance
-                    break
-            else:
-                break
-        return search, order, preempted
-
-
-def _compile(instance: Instance, problem: Problem) -> None:
-    evaluate = Evaluator(instance, problem.objective)
-    order = next(starts(problem.snapshot))
-    saved, cost = evaluate.checkpoints(order)
-    anneal_moves(
-        instance, order, order.copy(), np.full(2, cost), 0, 1.0, np.random.default_rng(0),
-        evaluate.kind, evaluate.weights, evaluate.first, evaluate.finish, evaluate.work, saved,
+def _apply(full: Instance, preempted: IntArray, searched: Instance) -> Instance:
+    """Carry the decisions of a search over some of the requests over to all of them."""
+    changed = full._replace(
+        running=full.running.copy(), prefill=full.prefill.copy(), context=full.context.copy(),
+        limits=searched.limits,
     )  # fmt: skip
+    changed.running[preempted] = False
+    changed.prefill[preempted] += changed.context[preempted]
+    changed.context[preempted] = 0
+    return changed
 
 
-class _Budget:
-    """Time and moves that a plan may take, from now on.
+def _expected(instance: Instance, problem: Problem) -> Instance:
+    """Keep the lengths that are expected, without the scenarios around them."""
+    return instance._replace(remaining=problem.snapshot.remaining[None, :])
+
+
+class _Hunt:
+    """One search over one instance: moves, then decisions, then moves again.
 
     Attributes
     ----------
-    spent
-        Moves made.
+    preempted
+        Rows of the instance that lost their slots.
+    moves
+        Orders tried.
     """
 
-    def __init__(self, time_budget_ms: float | None, move_budget: int | None) -> None:
-        self.spent = 0
-        self.started = perf_counter()
-        self.seconds = inf if time_budget_ms is None else time_budget_ms / 1e3
-        self.moves = move_budget
+    def __init__(
+        self,
+        solver: Anneal,
+        problem: Problem,
+        instance: Instance,
+        promoted: BoolArray,
+        began: float,
+    ) -> None:
+        self._solver = solver
+        self._problem = problem
+        self._promoted = promoted
+        self._began = began
+        self._rng = np.random.default_rng(solver.seed)
+        self._evaluator = evaluator = Evaluator(instance, problem.objective)
+        self.instance = instance
+        self.preempted: list[int] = []
+        self.moves = 0
+        scenarios, n = instance.remaining.shape
+        order = np.arange(n)
+        cost = evaluator(order)
+        settled = int(instance.running.sum())
+        self.search = Search(
+            order=order,
+            best=order.copy(),
+            costs=np.full(2, cost),
+            front=np.array([settled, settled + int((promoted & ~instance.running).sum())]),
+            position=np.empty(n, dtype=np.int64),
+            before=np.empty(n, dtype=np.int64),
+            late=np.zeros(n, dtype=np.int64),
+            begins=np.zeros(scenarios, dtype=np.int64),
+            pays=np.full(KINDS, 0.02),
+            first=evaluator.first,
+            finish=evaluator.finish,
+            trial_first=evaluator.first.copy(),
+            trial_finish=evaluator.finish.copy(),
+        )
+        self._saved = checkpoints(
+            scenarios, n - settled + solver.max_preemptions, len(evaluator.slots.row)
+        )
 
-    def until(self, share: float) -> "_Phase":
-        """Return the part of the budget that is left until a share of the whole is spent."""
-        return _Phase(self, share)
+    def run(self) -> None:
+        """Use up the solver's budget."""
+        problem = self._problem
+        decides = problem.preemption or problem.admission_gate or problem.prefill_budget
+        waiting = len(self.instance.running) - int(self.instance.running.sum())
+        if not waiting:
+            return
+        if decides:
+            self._anneal(FIRST_SHARE)
+            self._decide()
+        self._anneal(1.0)
+
+    def _until(self, share: float) -> float:
+        budget = self._solver.time_budget_ms
+        return inf if budget is None else self._began + share * budget / 1e3
+
+    def _anneal(self, share: float) -> None:
+        solver = self._solver
+        moves = NO_LIMIT
+        if solver.move_budget is not None:
+            moves = round(share * solver.move_budget) - self.moves
+        schedule = Schedule(
+            self._until(share), moves, solver.acceptance, solver.cooling, solver.restarts
+        )
+        self.moves += anneal(
+            self.instance, self._evaluator.known, self.search, schedule, self._rng,
+            self._evaluator.price, self._evaluator.slots, self._saved,
+        )  # fmt: skip
+
+    def _decide(self) -> None:
+        problem, evaluator, until = self._problem, self._evaluator, self._until(DECIDED_SHARE)
+        parts = (self.instance, evaluator.known, self.search, evaluator.price, evaluator.slots)
+        if problem.preemption:
+            for _ in range(self._solver.max_preemptions):
+                row = preempt(*parts, self._saved, self._promoted, until, PREEMPTIONS_TRIED)
+                if row < 0:
+                    break
+                self.preempted.append(row)
+        sequences, tokens = (int(limit) for limit in self.instance.limits[:2])
+        if problem.admission_gate:
+            restrain(*parts, self._saved, SEQUENCES, _fractions(sequences, 1))
+        if problem.prefill_budget:
+            restrain(*parts, self._saved, TOKENS, _fractions(tokens, 2 * sequences))
 
 
-class _Phase:
-    def __init__(self, budget: _Budget, share: float) -> None:
-        self._budget = budget
-        self._first_move = budget.spent
-        self._begin = perf_counter()
-        self._end = budget.started + share * budget.seconds
-        self._last_move = None if budget.moves is None else round(share * budget.moves)
-
-    def affordable(self, moves: int) -> int:
-        if self._last_move is None:
-            return moves
-        return max(min(moves, self._last_move - self._budget.spent), 0)
-
-    def progress(self) -> float:
-        """Spent share of time or moves, whichever runs out first; 1 at the end."""
-        by_moves = 0.0
-        if self._last_move is not None:
-            moves = self._last_move - self._first_move
-            by_moves = (self._budget.spent - self._first_move) / moves if moves > 0 else 1.0
-        if self._end == inf:
-            return by_moves
-        now = perf_counter()
-        by_time = (now - self._begin) / (self._end - self._begin) if now < self._end else 1.0
-        return max(by_moves, by_time)
+def _fractions(most: int, least: int) -> IntArray:
+    """Half of a limit, a quarter and so on, down to a least value."""
+    halves = [most * 3 // 4, most // 2, most * 3 // 8, most // 4, most // 8]
+    return np.array([value for value in halves if value >= least], dtype=np.int64)

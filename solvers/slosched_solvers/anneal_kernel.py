@@ -1,91 +1,201 @@
 """Simulated annealing over orders, compiled; after arXiv 2504.14966, section 4.3."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.checkpoints import Checkpoints, commit, latest
-from slosched_solvers.cost import G
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit, latest
+from slosched_solvers.clock import monotonic
+from slosched_solvers.cost import G, Price
+from slosched_solvers.deadlines import Deadlines
 from slosched_solvers.instance import Instance
 from slosched_solvers.kernel import kernel
+from slosched_solvers.moves import HOPELESS, KINDS, LATE, ON_TIME, SWAP, move
 from slosched_solvers.rollout import replay
+from slosched_solvers.slots import Slots
+
+SAMPLED = 32  # moves to find the first temperature
+LEVELS = 100  # temperatures, each `cooling` times the one before
+_SHARE = 0.02  # of the moves that every kind gets at least
+_MEMORY = 0.98  # of what a kind of move has paid so far
+
+
+class Schedule(NamedTuple):
+    """How long to search, and how boldly."""
+
+    until: float  # on the monotonic clock; inf if only moves count
+    moves: int  # at most
+    acceptance: float
+    cooling: float
+    restarts: int
+
+
+class Search(NamedTuple):
+    """The orders and the scratch memory of one search; shape (n,) if not said."""
+
+    order: IntArray  # the current one, running requests first
+    best: IntArray
+    costs: FloatArray  # (2,): of the two
+    front: IntArray  # (2,): how many run, and how many at the front never move
+    position: IntArray  # of each row in `order`
+    before: IntArray
+    late: IntArray  # (n,): see `moves.move`
+    begins: IntArray  # (scenarios,)
+    pays: FloatArray  # (KINDS,): what each kind of move paid lately
+    first: FloatArray  # (scenarios, n): of the current order
+    finish: FloatArray
+    trial_first: FloatArray  # (scenarios, n): of the one on trial
+    trial_finish: FloatArray
 
 
 @kernel
-def move(order: IntArray, i: int, j: int, swap: bool) -> None:
-    """Swap the requests at i and j, or take the one at i out and put it in at j."""
-    moved = order[i]
-    if swap:
-        order[i] = order[j]
-    elif i < j:
-        order[i:j] = order[i + 1 : j + 1].copy()
-    else:
-        order[j + 1 : i + 1] = order[j:i].copy()
-    order[j] = moved
-
-
-@kernel
-def anneal_moves(
+def anneal(
     instance: Instance,
-    order: IntArray,
-    best: IntArray,
-    costs: FloatArray,
-    moves: int,
-    temperature: float,
+    known: Deadlines,
+    search: Search,
+    schedule: Schedule,
     rng: np.random.Generator,
-    kind: int,
-    weights: FloatArray,
-    first: FloatArray,
-    finish: FloatArray,
-    work: IntArray,
+    price: Price,
+    slots: Slots,
     saved: Checkpoints,
-) -> float:
-    """Try some moves of waiting requests at one temperature.
+) -> int:
+    """Search from the best order of `search` until the schedule ends; return the moves made.
 
-    Parameters
-    ----------
-    order, best
-        Shape (n,), changed in place: the current order, running requests first, and the best
-        one ever seen.
-    costs
-        Shape (2,), changed in place: the costs of the two.
-    temperature
-        In units of cost. At infinity nothing is accepted: the moves are only sampled.
-    saved
-        Checkpoints of the current order.
-
-    Returns
-    -------
-    Mean cost increase of the sampled moves that made the order worse; 0 if none did.
+    The best order and its cost are in `search` at any moment.
     """
-    settled = 0
-    while settled < len(order) and instance.running[order[settled]]:
-        settled += 1
-    span = len(order) - settled
-    sampling = temperature == np.inf
-    worse, worsened = 0, 0.0
-    for _ in range(moves):
-        i = settled + int(rng.random() * span)
-        j = settled + int(rng.random() * (span - 1))
-        j += j >= i  # any other place
-        swap = rng.random() < 0.5
+    order, best, costs = search.order, search.best, search.costs
+    settled, fixed = search.front
+    batch = max(instance.limits[0], 1)
+    pays, late, position, before = search.pays, search.late, search.position, search.before
+    started = monotonic() if schedule.until < np.inf else 0.0
+    limited = schedule.moves < np.iinfo(np.int64).max
+    made = worse = 0
+    worsened = temperature = 0.0
+    restart = -1
+    while made < schedule.moves:
+        progress = made / schedule.moves if limited else 0.0
+        if schedule.until < np.inf:
+            now = monotonic()
+            if now >= schedule.until:
+                break
+            progress = max(progress, (now - started) / (schedule.until - started))
+        # Ben-Ameur (2004): start where an average worsening is accepted with this probability.
+        if made <= SAMPLED:
+            mean = worsened / worse if worse else 0.0
+            hottest = max(mean / -np.log(schedule.acceptance), 1e-12)
+        if int(progress * schedule.restarts) > restart:
+            restart = int(progress * schedule.restarts)
+            order[:] = best
+            place_all(search)
+            run(instance, known, search, FROM_SCRATCH, True, np.inf, price, slots, saved)
+            accept(instance, known, search, saved)
+            costs[0] = costs[1]
+        sampling = made < SAMPLED
+        cooled = progress * schedule.restarts - restart
+        temperature = hottest * schedule.cooling ** (LEVELS * cooled)
+        made += 1
+        kind = choose(pays, rng) if not sampling else SWAP
+        low, high = move(
+            kind, order, before, fixed, batch, late, search.first[0], known.latest[0], rng
+        )
+        if low < 0:
+            pays[kind] *= _MEMORY
+            continue
+        for k in range(low, high + 1):
+            position[order[k]] = k
         # Metropolis et al. (1953): uphill with probability exp(-delta / T), drawn beforehand, so
         # that a rollout can stop as soon as it costs more than would be accepted.
         limit = costs[0] - temperature * np.log(1.0 - rng.random())
-        move(order, i, j, swap)
-        begin = latest(saved, min(i, j) - settled)
-        value = replay(
-            instance, order, begin, not sampling, np.inf if kind == G else limit, kind, weights,
-            first, finish, work, saved,
+        unlimited = sampling or price.kind == G
+        value = run(
+            instance, known, search, low - settled, True, np.inf if unlimited else limit, price,
+            slots, saved,
         )  # fmt: skip
-        if value < costs[1]:
-            costs[1] = value
-            best[:] = order
         if sampling and value > costs[0]:
             worse += 1
             worsened += value - costs[0]
-        if sampling or value > limit:
-            move(order, j, i, swap)
-            continue
-        costs[0] = value
-        commit(saved, begin)
-    return worsened / worse if worse else 0.0
+        gain = max(costs[0] - value, 0.0)
+        pays[kind] = _MEMORY * pays[kind] + (1.0 - _MEMORY) * gain
+        if gain > 0.0 or (value <= limit and not sampling):
+            costs[0] = value
+            accept(instance, known, search, saved)
+            if value < costs[1]:
+                costs[1] = value
+                best[:] = order
+        else:
+            order[low : high + 1] = before[low : high + 1]
+            for k in range(low, high + 1):
+                position[order[k]] = k
+            search.trial_first[:] = search.first
+            search.trial_finish[:] = search.finish
+    return made
+
+
+@kernel
+def choose(pays: FloatArray, rng: np.random.Generator) -> int:
+    """Draw a kind of move in proportion to what each paid lately, but none never."""
+    total = pays.sum() + 1e-12
+    drawn = rng.random()
+    for kind in range(KINDS):
+        drawn -= _SHARE + (1.0 - KINDS * _SHARE) * (pays[kind] + 1e-12 / KINDS) / total
+        if drawn < 0.0:
+            return kind
+    return SWAP
+
+
+@kernel
+def run(
+    instance: Instance,
+    known: Deadlines,
+    search: Search,
+    place: int,
+    record: bool,
+    limit: float,
+    price: Price,
+    slots: Slots,
+    saved: Checkpoints,
+) -> float:
+    """Price the order on trial, which differs from the current one from a waiting place on.
+
+    Returns
+    -------
+    Its mean cost over the scenarios, or infinity if that exceeds the limit.
+    """
+    scenarios = instance.remaining.shape[0]
+    total = 0.0
+    for s in range(scenarios):
+        begin = latest(saved, s, place) if place >= 0 else FROM_SCRATCH
+        search.begins[s] = begin
+        total += replay(
+            instance, known, s, search.order, search.position, search.front[0], begin, record,
+            limit * scenarios - total, price, search.trial_first[s], search.trial_finish[s],
+            slots, saved,
+        )  # fmt: skip
+        if total == np.inf:
+            return np.inf
+    return total / scenarios
+
+
+@kernel
+def accept(instance: Instance, known: Deadlines, search: Search, saved: Checkpoints) -> None:
+    """Put the order on trial in force."""
+    for s in range(instance.remaining.shape[0]):
+        commit(saved, s, search.begins[s])
+    search.first[:], search.finish[:] = search.trial_first, search.trial_finish
+    for i in range(len(search.late)):
+        begun = search.first[0, i]
+        if instance.first_ago[i] == instance.first_ago[i]:
+            begun = -instance.first_ago[i]
+        ended = search.finish[0, i]
+        missed = (
+            begun > known.first[i] or ended > known.finish[i] or ended - begun > known.pace[0, i]
+        )
+        search.late[i] = HOPELESS if known.latest[0, i] < 0 else LATE if missed else ON_TIME
+
+
+@kernel
+def place_all(search: Search) -> None:
+    """Note the position of each row in the order on trial."""
+    for k in range(len(search.order)):
+        search.position[search.order[k]] = k

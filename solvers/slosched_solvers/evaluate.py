@@ -1,19 +1,16 @@
-"""One order's outcome, with its workspace kept for the next."""
+"""One order's outcome, with the scratch memory kept for the next."""
 
 import numpy as np
 
 from slosched.core.objective import Objective, attained
 from slosched.core.protocols import Problem, Solution
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.checkpoints import (
-    FROM_SCRATCH,
-    NO_CHECKPOINTS,
-    Checkpoints,
-    checkpoints,
-    commit,
-)
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, checkpoints, commit
+from slosched_solvers.cost import price
+from slosched_solvers.deadlines import deadlines
 from slosched_solvers.instance import Instance, build
-from slosched_solvers.rollout import NO_LIMIT, replay, workspace
+from slosched_solvers.rollout import NO_LIMIT, replay
+from slosched_solvers.slots import make_slots
 
 
 class Evaluator:
@@ -22,42 +19,55 @@ class Evaluator:
     Attributes
     ----------
     first, finish
-        Shape (n,): times of the order evaluated last, s from now.
+        Shape (scenarios, n): times of the order evaluated last, s from now; finish is inf for
+        who never ends.
     """
 
     def __init__(self, instance: Instance, objective: Objective) -> None:
-        n = len(instance.age)
+        scenarios, n = instance.remaining.shape
         self.instance = instance
-        self.first: FloatArray = np.empty(n)
-        self.finish: FloatArray = np.empty(n)
-        self.work = workspace(n)
-        self.kind = objective.code
-        self.weights = np.array([objective.latency_weight, objective.tardiness_weight])
+        self.known = deadlines(instance)
+        self.price = price(objective, instance)
+        self.settled = int(instance.running.sum())
+        slots = max(min(int(instance.limits[0]), n), self.settled, 1)
+        self.slots = make_slots(slots, n)
+        self.first: FloatArray = np.empty((scenarios, n))
+        self.finish: FloatArray = np.empty((scenarios, n))
+        self._none = checkpoints(scenarios, 0, slots)
 
     def __call__(self, order: IntArray) -> float:
-        """Cost of an order, running requests first; lower is better."""
-        return self._replay(order, NO_CHECKPOINTS)
+        """Cost of an order, running requests first, over all scenarios; lower is better."""
+        return self._replay(order, self._none)
 
     def checkpoints(self, order: IntArray) -> tuple[Checkpoints, float]:
         """Run an order for its cost, and keep the engine's state along the way."""
-        running = int(self.instance.running.sum())
-        slots = max(int(self.instance.limits[0]), running)
-        saved = checkpoints(len(order) - running, slots)
+        scenarios, n = self.instance.remaining.shape
+        saved = checkpoints(scenarios, n - self.settled, len(self.slots.row))
         value = self._replay(order, saved)
-        commit(saved, FROM_SCRATCH)
+        for s in range(scenarios):
+            commit(saved, s, FROM_SCRATCH)
         return saved, value
 
     def _replay(self, order: IntArray, saved: Checkpoints) -> float:
-        value = replay(
-            self.instance, order, FROM_SCRATCH, saved is not NO_CHECKPOINTS, NO_LIMIT, self.kind,
-            self.weights, self.first, self.finish, self.work, saved,
-        )  # fmt: skip
-        return float(value)
+        self.first[:] = np.where(np.isnan(self.instance.first_ago), np.inf, 0.0)
+        self.finish[:] = np.inf
+        position = np.empty_like(order)
+        position[order] = np.arange(len(order))
+        values = [
+            replay(
+                self.instance, self.known, s, order, position, self.settled, FROM_SCRATCH,
+                saved is not self._none, NO_LIMIT, self.price, self.first[s], self.finish[s],
+                self.slots, saved,
+            )
+            for s in range(len(self.first))
+        ]  # fmt: skip
+        return float(np.mean(values))
 
 
 def solution(problem: Problem, order: IntArray, moves: int) -> Solution:
     """Describe an order that preempts nobody as a solution."""
     evaluate = Evaluator(build(problem.snapshot), problem.objective)
     value = evaluate(order)
-    met = attained(problem.snapshot, evaluate.first, evaluate.finish)
-    return Solution(order, value, evaluate.first, evaluate.finish, int(met.sum()), moves)
+    first, finish = evaluate.first[0], evaluate.finish[0]
+    met = attained(problem.snapshot, first, finish)
+    return Solution(order, value, first, finish, int(met.sum()), moves)

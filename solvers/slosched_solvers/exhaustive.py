@@ -32,7 +32,7 @@ class Exhaustive:
 
     def solve(self, problem: Problem) -> Solution:
         """Find the best order; ValueError if there are too many to try."""
-        start = next(starts(problem.snapshot))
+        start = next(starts(problem))
         settled = int(problem.snapshot.running.sum())
         waiting = len(start) - settled
         orders = factorial(settled) * factorial(waiting)

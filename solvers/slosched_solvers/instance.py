@@ -4,16 +4,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slosched.core.snapshot import Snapshot
+from slosched.core.snapshot import SCENARIOS, Snapshot
 from slosched.core.types import BoolArray, FloatArray, IntArray
+
+EXPECTED = SCENARIOS.index("length")
 
 
 class Instance(NamedTuple):
-    """What a rollout needs to know; arrays of shape (n,), seconds and tokens."""
+    """What a rollout needs to know; arrays of shape (n,) if not said, seconds and tokens."""
 
     prefill: IntArray  # prompt tokens still to compute, at least 1 for a waiting request
     context: IntArray  # tokens in the KV cache
-    remaining: IntArray  # output tokens to come
+    remaining: IntArray  # (scenarios, n): output tokens to come
     produced: IntArray
     running: BoolArray
     age: FloatArray  # since arrival
@@ -26,14 +28,23 @@ class Instance(NamedTuple):
     latency: FloatArray  # base, per prefill token, per sequence, per context token
 
 
-def build(snapshot: Snapshot) -> Instance:
-    """Copy what the kernels need out of a snapshot."""
+def build(snapshot: Snapshot, *, robust: bool = False) -> Instance:
+    """Copy what the kernels need out of a snapshot.
+
+    Parameters
+    ----------
+    snapshot
+        The live requests and the engine.
+    robust
+        Take three scenarios of lengths where the predictor is unsure of any; else only the
+        lengths that it expects.
+    """
     limits, latency = snapshot.limits, snapshot.latency
     live = snapshot.live
     return Instance(
         prefill=np.where(live["running"], live["prefill"], np.maximum(live["prefill"], 1)),
         context=np.ascontiguousarray(live["context"]),
-        remaining=snapshot.remaining,
+        remaining=_scenarios(snapshot) if robust else snapshot.remaining[None, :],
         produced=np.ascontiguousarray(live["produced"]),
         running=np.ascontiguousarray(live["running"]),
         age=snapshot.now - live["arrival"],
@@ -63,23 +74,26 @@ def build(snapshot: Snapshot) -> Instance:
     )
 
 
+def _scenarios(snapshot: Snapshot) -> IntArray:
+    """Deal each request's three lengths out to three scenarios, which are equally likely.
+
+    Answers are short or long independently of each other, so that each scenario has a third of
+    them short, a third as expected and a third long.
+    """
+    lengths = snapshot.scenarios
+    if (lengths == lengths[EXPECTED]).all():
+        return lengths[EXPECTED : EXPECTED + 1]
+    n = len(snapshot)
+    dealt = (np.arange(len(SCENARIOS))[:, None] + snapshot.live["serial"]) % len(SCENARIOS)
+    return np.ascontiguousarray(lengths[dealt, np.arange(n)])
+
+
 def select(instance: Instance, rows: IntArray) -> Instance:
     """Keep some rows only, in that order; the engine stays as it is."""
     engine = ("limits", "latency")
     columns = {
-        name: column[rows] for name, column in instance._asdict().items() if name not in engine
+        name: np.ascontiguousarray(column[..., rows])
+        for name, column in instance._asdict().items()
+        if name not in engine
     }
     return instance._replace(**columns)
-
-
-def give_up_slot(instance: Instance, row: int) -> Instance:
-    """Take a running request's slot and KV: it waits, and owes its whole context again."""
-    running, prefill, context = (
-        instance.running.copy(),
-        instance.prefill.copy(),
-        instance.context.copy(),
-    )
-    running[row] = False
-    prefill[row] += context[row]
-    context[row] = 0
-    return instance._replace(running=running, prefill=prefill, context=context)

@@ -1,65 +1,60 @@
 """The rollout: an order's first-token and finish times, in closed form between events.
 
 Between an admission and the next finish the batch is constant, so the time of k decode steps is
-a quadratic in k and a rollout costs O(n B), not O(tokens). `rollout_reference` is the same engine
-step by step in plain Python.
+a quadratic in k and a rollout costs next to nothing for each token. `rollout_reference` is the
+same engine step by step in plain Python.
 
 What the engine does until it looks at the k-th waiting request is the same for all orders that
-begin alike. So `replay` can leave a checkpoint at each waiting request, and begin at one.
+begin alike. So `replay` can leave checkpoints on its way, and begin at one.
 """
 
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.checkpoints import (
-    FROM_SCRATCH,
-    NO_CHECKPOINTS,
-    STRIDE,
-    Checkpoints,
-    save,
-)
-from slosched_solvers.cost import combine, lateness
+from slosched_solvers.checkpoints import STRIDE, Checkpoints, load, save
+from slosched_solvers.cost import Price, combine
+from slosched_solvers.deadlines import ON_TIME, Deadlines
 from slosched_solvers.instance import Instance
-from slosched_solvers.kernel import inlined, kernel
+from slosched_solvers.kernel import kernel
+from slosched_solvers.slots import BLOCK, EMPTY, NEVER, Slots
 
-NEVER = np.iinfo(np.int64).max
 NO_LIMIT = np.inf
-WORK_ROWS = 6
-
-
-ANY_WEIGHTS = np.zeros(2)
-
-
-def workspace(n: int) -> IntArray:
-    """Scratch memory for rollouts of up to n requests."""
-    return np.empty((WORK_ROWS, n + 1), dtype=np.int64)
 
 
 @kernel
 def replay(
     instance: Instance,
+    known: Deadlines,
+    s: int,
     order: IntArray,
+    position: IntArray,
+    settled: int,
     begin: int,
     record: bool,
     limit: float,
-    kind: int,
-    weights: FloatArray,
+    price: Price,
     first: FloatArray,
     finish: FloatArray,
-    work: IntArray,
+    slots: Slots,
     saved: Checkpoints,
 ) -> float:
     """Run an order through the engine, and price it.
 
     Running requests keep their slots, in the order's sequence; the others are admitted in
     sequence while there is a slot, token budget, and KV for the whole prompt, whether it is
-    computed or found in the cache. When the KV cache
-    is full, the request admitted last is preempted, and computes its context again.
+    computed or found in the cache. When the KV cache is full, the request admitted last is
+    preempted, and computes its context again.
 
     Parameters
     ----------
-    order
-        Permutation of the instance's rows; running ones first where checkpoints are used.
+    known
+        `deadlines(instance)`.
+    s
+        Scenario of lengths.
+    order, position
+        Permutation of the instance's rows, running ones first; and its inverse.
+    settled
+        How many are running.
     begin
         Checkpoint in force to begin at, or FROM_SCRATCH. Every request that was looked at before
         it must be where it was when it was saved.
@@ -68,81 +63,89 @@ def replay(
     limit
         Give up, and return infinity, once the cost must exceed this; infinity under `g`, whose
         cost falls with every request on time.
-    kind, weights
-        `Objective.code`, and its latency_weight and tardiness_weight.
     first, finish
-        Shape (n,), written: seconds from now to the first token (0 if it is out) and to the last
-        one; inf for a request that the KV cache can never hold. Of requests that ended before
-        the checkpoint, nothing is written.
-    work
-        From `workspace(n)`.
+        Shape (n,), written as they come after the checkpoint: seconds from now to each first
+        token (0 if it was out) and to the last one.
+    slots
+        From `make_slots`: one for each of the engine's and each running request, or n.
 
     Returns
     -------
     Cost of the order, as `slosched.core.objective.cost` has it; lower is better.
     """
     base, per_prefill, per_sequence, per_context = instance.latency
-    slots, token_budget, free, lost = instance.limits
-    left, prefill, context, due, batch, returned = work
+    most, token_budget, free, lost = instance.limits
     n = len(order)
-    size = 0  # batch[:size] holds a slot, by admission
-    back = 0  # returned[:back] was preempted for KV and waits again, the next one last
-    oldest = 0  # nobody before this place in the batch is still prefilling
-    next_due = NEVER  # step of the next finish; may be early after a preemption
-    decoding = 0  # of the batch
-    decoding_context = 0  # tokens
-    steps = 0
-    now = missed = slope = overdue = latency = 0.0
-    on_time = 0
-    # Of those that are sure to finish, as they fit alone: a floor under the cost to come.
-    owed, owed_ages = 0, 0.0
-    total_weight = 0.0
-    for i in range(n):
-        total_weight += instance.weight[i]
-        if _fits_alone(instance, i):
-            owed += 1
-            owed_ages += instance.age[i]
-
-    settled = 0
-    while settled < n and instance.running[order[settled]]:
-        settled += 1
-    resumed = begin >= 0
+    # Arrays by name: numba counts references to all arrays of a tuple that is passed on.
+    row, due, soonest, admitted, left = (
+        slots.row, slots.due, slots.soonest, slots.admitted, slots.left,
+    )  # fmt: skip
+    prefill, context, counted, first_at = slots.prefill, slots.context, slots.counted, slots.first
+    vacant_slots, prompts, returned = slots.vacant, slots.prompts, slots.returned
+    age, weight, first_ago = instance.age, instance.weight, instance.first_ago
+    ttft, e2e = instance.ttft, instance.e2e
+    whole_prefill, cached_context = instance.prefill, instance.context
+    remaining, fits_alone = instance.remaining[s], known.fits_alone[s]
+    first_by, finish_by, pace = known.first, known.finish, known.pace[s]
+    service, begin_by, by_latest, place = (
+        known.service[s], known.latest[s], known.by_latest[s], known.place[s],
+    )  # fmt: skip
+    kind, per_latency, per_slope = price
+    size = 0
     head = settled  # order[head:] was never admitted
-    if resumed:
-        version = saved.current[begin]
-        head += saved.counters[version, begin, 0]
-    for position in range(head if resumed else 0, n):
-        i = order[position]
-        left[i], prefill[i] = instance.remaining[i], instance.prefill[i]
-        context[i], due[i] = instance.context[i], NEVER
-        first[i] = 0.0 if instance.first_ago[i] == instance.first_ago[i] else np.inf
-        finish[i] = np.inf
-    if resumed:
-        counters, sums = saved.counters[version, begin], saved.sums[version, begin]
-        _, size, oldest, next_due, decoding, decoding_context, steps, free, on_time, owed = counters
-        now, missed, slope, overdue, latency, owed_ages = sums
-        members = saved.members[version, begin]
-        for j in range(size):
-            i = members[0, j]
-            batch[j] = i
-            due[i], left[i], prefill[i], context[i] = (
-                members[1, j], members[2, j], members[3, j], members[4, j],
-            )  # fmt: skip
-            first[i], finish[i] = saved.first[version, begin, j], np.inf
+    back = 0  # of slots.returned: preempted for KV, and waits again
+    queued = 0  # of slots.prompts
+    decoding = decoding_context = steps = admissions = on_time = 0
+    now = missed = slope = overdue = latency = 0.0
+    # A floor under the cost to come: who has to finish, how old they are, who has to begin.
+    owed, owed_ages, owed_service = 0, 0.0, 0.0
+    lost_hope = 0  # of by_latest: too late to begin now, and counted as missed unless begun
+    looked_at = EMPTY  # the last place that was looked at, and did not fit
+
+    if begin >= 0:
+        vacant, queued = load(saved, s, begin, slots)
+        size = len(row) - vacant
+        (head, decoding, decoding_context, steps, free, admissions, on_time, owed, lost_hope) = (
+            saved.counters[s, saved.current[s, begin], begin]
+        )
+        now, missed, slope, overdue, latency, owed_ages, owed_service, _ = saved.sums[
+            s, saved.current[s, begin], begin
+        ]
+        head += settled
     else:
-        for position in range(settled):
-            i = order[position]
-            batch[size] = i
-            size += 1
-            free -= context[i] + prefill[i] + lost
-            if prefill[i] == 0:
-                due[i] = left[i]
-                next_due = min(next_due, due[i])
+        row[:], due[:] = EMPTY, NEVER
+        for i in range(n):
+            if fits_alone[i]:
+                owed += 1
+                owed_ages += age[i]
+                owed_service += 0.0 if instance.running[i] else service[i]
+        for c in range(settled):
+            i = order[c]
+            row[c], admitted[c], left[c] = i, c, remaining[i]
+            prefill[c], context[c] = whole_prefill[i], cached_context[i]
+            counted[c] = 0
+            first_at[c] = 0.0 if first_ago[i] == first_ago[i] else np.inf
+            free -= cached_context[i] + whole_prefill[i] + lost
+            if whole_prefill[i] == 0:
+                due[c] = remaining[i]
                 decoding += 1
-                decoding_context += context[i]
+                decoding_context += cached_context[i]
+            else:
+                prompts[queued] = c
+                queued += 1
+        size = admissions = settled
+        vacant = 0
+        for c in range(len(row) - 1, settled - 1, -1):
+            vacant_slots[vacant] = c
+            vacant += 1
+    next_due = NEVER
+    for block in range(len(soonest)):
+        soonest[block] = NEVER
+        for c in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
+            soonest[block] = min(soonest[block], due[c])
+        next_due = min(next_due, soonest[block])
     if record:
-        saved.fresh[begin + 1 :] = False
-    looked_at = -1  # the last place that was looked at, and did not fit
+        saved.fresh[s, begin + 1 :] = False
     next_save = settled + (begin + 1) * STRIDE if record else n
 
     while size + back + n - head > 0:
@@ -150,74 +153,105 @@ def replay(
             at = (head - settled) // STRIDE
             next_save = settled + (at + 1) * STRIDE
             save(
-                saved, at, head - settled, size, oldest, next_due, decoding, decoding_context,
-                steps, free, on_time, owed, now, missed, slope, overdue, latency, owed_ages,
-                batch, due, left, prefill, context, first,
+                saved, s, at, slots,
+                (head - settled, decoding, decoding_context, steps, free, admissions, on_time,
+                 owed, lost_hope),
+                (now, missed, slope, overdue, latency, owed_ages, owed_service, 0.0),
             )  # fmt: skip
         # 1. KV for one token of each decoding request, or the last one admitted goes.
         preempted = False
         while free < decoding:
-            size -= 1
-            i = batch[size]
-            free += context[i] + prefill[i] + lost
-            if due[i] != NEVER:
-                grown = left[i] - (due[i] - steps)
+            c = last_admitted(slots)
+            i = row[c]
+            held = context[c]
+            free += held + prefill[c] + lost
+            if due[c] == NEVER:
+                queued -= 1  # the last one admitted is the last prompt
+            else:
+                grown = left[c] - (due[c] - steps)
+                left[c] -= grown
+                held += grown
                 free += grown
                 decoding -= 1
-                decoding_context -= context[i] + grown
-                left[i] -= grown
-                context[i] += grown
-                due[i] = NEVER
-            prefill[i] += context[i]
-            context[i] = 0
+                decoding_context -= held
+            row[c], due[c] = EMPTY, NEVER
+            vacant_slots[vacant] = c
+            vacant += 1
+            size -= 1
             if size > 0:
-                returned[back] = i
+                put_back(slots, back, c, i, held)
                 back += 1
-            else:  # alone and too large: it never fits
-                missed += instance.weight[i]
+            elif counted[c] == 0:  # alone and too large: it never fits
+                missed += weight[i]
             preempted = True
             next_save = n  # who waits again is in no checkpoint
-        oldest = min(oldest, size)
+        if preempted:
+            next_due = NEVER
+            for block in range(len(soonest)):
+                soonest[block] = NEVER
+                for c in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
+                    soonest[block] = min(soonest[block], due[c])
+                next_due = min(next_due, soonest[block])
 
         # 2. Prefill within the token budget: the batch first, then whom there is room for.
         budget = token_budget - decoding
         chunked = 0
-        for j in range(oldest, size):
-            i = batch[j]
-            if due[i] == NEVER and budget > 0:
-                chunk = min(prefill[i], budget)
-                prefill[i] -= chunk
-                context[i] += chunk
-                budget -= chunk
-                chunked += chunk
-        while back + n - head > 0 and size < slots and budget > 0 and not preempted:
-            i = returned[back - 1] if back > 0 else order[head]
-            fits = context[i] + prefill[i] + lost <= free
+        for k in range(queued):
+            if budget <= 0:
+                break
+            c = prompts[k]
+            chunk = min(prefill[c], budget)
+            prefill[c] -= chunk
+            context[c] += chunk
+            budget -= chunk
+            chunked += chunk
+        while back + n - head > 0 and size < most and budget > 0 and not preempted:
+            returns = back > 0
+            i = returned[0, back - 1] if returns else order[head]
+            prompt = returned[2, back - 1] if returns else whole_prefill[i]
+            cached = 0 if returns else cached_context[i]
+            fits = cached + prompt + lost <= free
             if not fits and size > 0:
                 looked_at = head
                 break
-            if back > 0:
+            hopeless = place[i] < lost_hope
+            if returns:
                 back -= 1
+                hopeless = returned[3, back] > 0
             else:
                 head += 1
+                if fits_alone[i]:
+                    owed_service -= service[i]
             if not fits:  # the whole cache is free, and too small
-                missed += instance.weight[i]
+                missed += 0.0 if hopeless else weight[i]
                 continue
-            free -= context[i] + prefill[i] + lost
-            batch[size] = i
-            size += 1
-            chunk = min(prefill[i], budget)
-            prefill[i] -= chunk
-            context[i] += chunk
+            vacant -= 1
+            c = vacant_slots[vacant]
+            free -= cached + prompt + lost
+            chunk = min(prompt, budget)
             budget -= chunk
             chunked += chunk
+            row[c], admitted[c] = i, admissions
+            prefill[c], context[c] = prompt - chunk, cached + chunk
+            counted[c] = 1 if hopeless else 0
+            if returns:
+                left[c], first_at[c] = returned[1, back], slots.returned_first[back]
+            else:
+                left[c] = remaining[i]
+                first_at[c] = 0.0 if first_ago[i] == first_ago[i] else np.inf
+            prompts[queued] = c
+            queued += 1
+            admissions += 1
+            size += 1
         if size == 0:
             continue
 
         # 3. Let time pass: one step if it prefills, else until a finish or a full KV cache.
         k = 1
         if chunked == 0 and not preempted:
-            k = min(free // decoding, next_due - steps)
+            k = next_due - steps
+            if k * decoding > free:
+                k = free // decoding
         step = base + per_prefill * chunked + per_sequence * decoding
         now += k * (step + per_context * decoding_context)
         now += per_context * decoding * (k * (k - 1) / 2)
@@ -226,71 +260,101 @@ def replay(
         free -= k * decoding
 
         # 4. First tokens: whose prompt is computed has one.
-        for j in range(oldest, size):
-            i = batch[j]
-            if due[i] == NEVER and prefill[i] == 0:
-                if first[i] == np.inf:
-                    first[i] = now
-                left[i] -= 1
-                due[i] = steps + left[i]
-                next_due = min(next_due, due[i])
-                decoding += 1
-                decoding_context += context[i]
-        while oldest < size and due[batch[oldest]] != NEVER:
-            oldest += 1
+        spoke = 0
+        while spoke < queued and prefill[prompts[spoke]] == 0:
+            c = prompts[spoke]
+            spoke += 1
+            first_at[c] = min(first_at[c], now)
+            first[row[c]] = first_at[c]
+            left[c] -= 1
+            due[c] = steps + left[c]
+            soonest[c // BLOCK] = min(soonest[c // BLOCK], due[c])
+            next_due = min(next_due, due[c])
+            decoding += 1
+            decoding_context += context[c]
+        if spoke > 0:
+            queued -= spoke
+            for k in range(queued):
+                prompts[k] = prompts[k + spoke]
 
-        # 5. Finishes; who stays keeps its place in the batch.
+        # 5. Finishes.
         if steps == next_due:
-            kept, oldest, next_due = 0, size, NEVER
-            for j in range(size):
-                i = batch[j]
-                if due[i] == steps:
-                    finish[i] = now
-                    grown = context[i] + left[i]
-                    decoding -= 1
-                    decoding_context -= grown
-                    free += grown + lost
-                    latency += instance.age[i] + now
-                    if _fits_alone(instance, i):
-                        owed -= 1
-                        owed_ages -= instance.age[i]
-                    late, seconds = lateness(instance, i, first[i], now)
-                    if late > 0.0:
-                        missed += instance.weight[i]
-                        slope += instance.weight[i] * late / (1.0 + late)
-                        overdue += instance.weight[i] * seconds
-                    else:
-                        on_time += 1
-                    continue
-                next_due = min(next_due, due[i])
-                if due[i] == NEVER:
-                    oldest = min(oldest, kept)
-                batch[kept] = i
-                kept += 1
-            size, oldest = kept, min(oldest, kept)
-            floor = latency + owed_ages + owed * now
-            at_least = combine(
-                kind, weights, n, total_weight, missed, slope, overdue, floor, on_time
-            )
-            if at_least > limit:
+            next_due = NEVER
+            for block in range(len(soonest)):
+                if soonest[block] == steps:
+                    soonest[block] = NEVER
+                    for c in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
+                        if due[c] != steps:
+                            soonest[block] = min(soonest[block], due[c])
+                            continue
+                        i = row[c]
+                        finish[i] = now
+                        grown = context[c] + left[c]
+                        decoding -= 1
+                        decoding_context -= grown
+                        free += grown + lost
+                        row[c], due[c] = EMPTY, NEVER
+                        vacant_slots[vacant] = c
+                        vacant += 1
+                        size -= 1
+                        latency += age[i] + now
+                        if fits_alone[i]:
+                            owed -= 1
+                            owed_ages -= age[i]
+                        begun = first_at[c]
+                        if first_ago[i] == first_ago[i]:
+                            begun = -first_ago[i]
+                        if begun > first_by[i] or now > finish_by[i] or now - begun > pace[i]:
+                            at_most = pace[i] / ON_TIME
+                            late = max(
+                                (age[i] + begun) / ttft[i],
+                                (now - begun) / at_most,
+                                (age[i] + now) / e2e[i],
+                            )
+                            slope += weight[i] * (late - 1.0) / late
+                            overdue += weight[i] * max(
+                                age[i] + begun - ttft[i],
+                                now - begun - at_most,
+                                age[i] + now - e2e[i],
+                            )
+                            if counted[c] == 0:
+                                missed += weight[i]
+                        else:
+                            on_time += 1
+                next_due = min(next_due, soonest[block])
+            # Whoever waits and is too late to begin is missed by now.
+            while lost_hope < len(by_latest):
+                i = by_latest[lost_hope]
+                if begin_by[i] >= now:
+                    break
+                lost_hope += 1
+                if position[i] >= head:
+                    missed += weight[i]
+            floor = latency + owed_ages + owed * now + owed_service
+            if (
+                combine(kind, per_latency, per_slope, n, missed, slope, overdue, floor, on_time)
+                > limit
+            ):
                 return np.inf
-    return combine(kind, weights, n, total_weight, missed, slope, overdue, latency, on_time)
+    return combine(kind, per_latency, per_slope, n, missed, slope, overdue, latency, on_time)
 
 
 @kernel
-def rollout(
-    instance: Instance, order: IntArray, first: FloatArray, finish: FloatArray, work: IntArray
-) -> None:
-    """Run an order, with running requests anywhere in it, for its times alone; see `replay`."""
-    running_first = np.argsort(~instance.running[order], kind="mergesort")
-    replay(
-        instance, order[running_first], FROM_SCRATCH, False, NO_LIMIT, 0, ANY_WEIGHTS, first,
-        finish, work, NO_CHECKPOINTS,
-    )  # fmt: skip
+def last_admitted(slots: Slots) -> int:
+    """Return the slot that was taken last."""
+    last = EMPTY
+    for c in range(len(slots.row)):
+        newer = slots.row[c] != EMPTY and (
+            last == EMPTY or slots.admitted[c] > slots.admitted[last]
+        )
+        last = c if newer else last
+    return last
 
 
-@inlined
-def _fits_alone(instance: Instance, i: int) -> bool:
-    """Whether the KV cache can hold a request to its end."""
-    tokens = instance.context[i] + instance.prefill[i] + instance.remaining[i]
-    return tokens + instance.limits[3] <= instance.limits[2]
+@kernel
+def put_back(slots: Slots, back: int, c: int, i: int, held: int) -> None:
+    """Let a preempted request wait again, for its whole context."""
+    slots.returned[0, back], slots.returned[1, back] = i, slots.left[c]
+    slots.returned[2, back] = slots.prefill[c] + held
+    slots.returned[3, back] = slots.counted[c]
+    slots.returned_first[back] = slots.first[c]

@@ -17,7 +17,9 @@ class _Sequence:
     left: int
 
 
-def rollout_reference(instance: Instance, order: IntArray) -> tuple[FloatArray, FloatArray]:
+def rollout_reference(
+    instance: Instance, order: IntArray, scenario: int = 0
+) -> tuple[FloatArray, FloatArray]:
     """Run an order through the engine; seconds to each first token and finish, shape (n,)."""
     slots, token_budget, free, lost = (int(limit) for limit in instance.limits)
     base, per_prefill, per_sequence, per_context = (float(c) for c in instance.latency)
@@ -28,7 +30,7 @@ def rollout_reference(instance: Instance, order: IntArray) -> tuple[FloatArray, 
             int(row),
             int(instance.prefill[row]),
             int(instance.context[row]),
-            int(instance.remaining[row]),
+            int(instance.remaining[scenario, row]),
         )
         for row in order
     ]

@@ -5,14 +5,19 @@ from heapq import heappop, heappush
 
 import numpy as np
 
+from slosched.core.protocols import Problem
 from slosched.core.snapshot import UNRANKED, Snapshot
 from slosched.core.types import BoolArray, FloatArray, IntArray
+from slosched_solvers.promoted import promoted_first
 
 
-def starts(snapshot: Snapshot) -> Iterator[IntArray]:
-    """Yield every start as a permutation of the snapshot's rows, running requests first."""
-    service, slack = snapshot.service, snapshot.slack
-    hopeless = snapshot.hopeless
+def starts(problem: Problem) -> Iterator[IntArray]:
+    """Yield every start as a permutation of the snapshot's rows.
+
+    Running requests come first, then those that are promoted.
+    """
+    snapshot = problem.snapshot
+    service, slack, hopeless = snapshot.service, snapshot.slack, snapshot.hopeless
     # Who can neither be saved nor lost waits behind those who can.
     undecided = np.isfinite(slack) & ~hopeless
     for keys in (
@@ -21,10 +26,11 @@ def starts(snapshot: Snapshot) -> Iterator[IntArray]:
         (hopeless, slack),
         (service,),
         (~undecided, service),
+        (~undecided, -snapshot.weight / service),
         (_previous(snapshot),),
     ):
-        yield _order(snapshot, *keys)
-    yield moore_hodgson(snapshot, service, slack + service)
+        yield promoted_first(problem, _order(snapshot, *keys))
+    yield promoted_first(problem, moore_hodgson(snapshot, service, slack + service))
 
 
 def moore_hodgson(snapshot: Snapshot, service: FloatArray, due: FloatArray) -> IntArray:
@@ -58,7 +64,7 @@ def moore_hodgson(snapshot: Snapshot, service: FloatArray, due: FloatArray) -> I
 def _previous(snapshot: Snapshot) -> IntArray:
     """Rank in the previous plan; who came since goes first, as it is the least likely late."""
     rank: IntArray = snapshot.live["rank"]
-    return np.where(rank == UNRANKED, -1, rank)
+    return np.where(rank == UNRANKED, np.iinfo(np.int64).min, rank)
 
 
 def _order(snapshot: Snapshot, *keys: FloatArray | IntArray | BoolArray) -> IntArray:

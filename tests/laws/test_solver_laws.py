@@ -19,8 +19,8 @@ from slosched_solvers.checkpoints import FROM_SCRATCH, commit, latest
 from slosched_solvers.cpsat import CpSat
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.exhaustive import Exhaustive
-from slosched_solvers.instance import build, give_up_slot
-from slosched_solvers.rollout import replay, rollout, workspace
+from slosched_solvers.instance import Instance, build
+from slosched_solvers.rollout import replay
 from slosched_solvers.rollout_reference import rollout_reference
 from slosched_solvers.starts import moore_hodgson, starts
 from tests.strategies import snapshots
@@ -29,22 +29,37 @@ MOVES = Anneal(time_budget_ms=None, move_budget=1500)
 kinds = st.sampled_from(KINDS)
 
 
+def given_up(instance: Instance, row: int) -> Instance:
+    """Take a running request's slot and KV: it waits, and owes its whole context again."""
+    changed = instance._replace(
+        running=instance.running.copy(),
+        prefill=instance.prefill.copy(),
+        context=instance.context.copy(),
+    )
+    changed.running[row] = False
+    changed.prefill[row] += changed.context[row]
+    changed.context[row] = 0
+    return changed
+
+
 @settings(max_examples=400)
-@given(snapshots(max_size=25), st.randoms(use_true_random=False), st.data())
+@given(snapshots(max_size=25), st.booleans(), st.randoms(use_true_random=False), st.data())
 def test_the_rollout_equals_its_plain_python_twin(
-    snapshot: Snapshot, random: Random, data: st.DataObject
+    snapshot: Snapshot, robust: bool, random: Random, data: st.DataObject
 ) -> None:
-    """Law 7, under KV pressure and with preempted requests as well."""
-    instance = build(snapshot)
+    """Law 7, under KV pressure, with preempted requests and prefix hits, in every scenario."""
+    instance = build(snapshot, robust=robust)
     running = np.flatnonzero(snapshot.running & (snapshot.prefill == 0))
     if len(running) and data.draw(st.booleans()):
-        instance = give_up_slot(instance, int(data.draw(st.sampled_from(list(running)))))
+        instance = given_up(instance, int(data.draw(st.sampled_from(list(running)))))
+    evaluate = Evaluator(instance, Objective())
     order = np.array(random.sample(range(len(snapshot)), len(snapshot)))
-    first, finish = np.empty(len(order)), np.empty(len(order))
-    rollout(instance, order, first, finish, workspace(len(order)))
-    expected_first, expected_finish = rollout_reference(instance, order)
-    np.testing.assert_allclose(first, expected_first, rtol=1e-9)
-    np.testing.assert_allclose(finish, expected_finish, rtol=1e-9)
+    order = order[np.argsort(~instance.running[order], kind="stable")]
+    evaluate(order)
+    for scenario in range(len(instance.remaining)):
+        first, finish = rollout_reference(instance, order, scenario)
+        np.testing.assert_allclose(evaluate.first[scenario], first, rtol=1e-9)
+        np.testing.assert_allclose(evaluate.finish[scenario], finish, rtol=1e-9)
 
 
 @settings(max_examples=200)
@@ -56,7 +71,27 @@ def test_the_kernels_price_is_the_objectives(
     objective = Objective(kind, tardiness_weight=0.3)
     evaluate = Evaluator(build(snapshot), objective)
     price = evaluate(shuffled(snapshot, 0, random))
-    assert price == pytest.approx(cost(snapshot, objective, evaluate.first, evaluate.finish))
+    expected = cost(snapshot, objective, evaluate.first[0], evaluate.finish[0])
+    assert price == pytest.approx(expected)
+
+
+@settings(max_examples=100)
+@given(snapshots(max_size=25), st.randoms(use_true_random=False))
+def test_scenarios_deal_out_all_three_lengths_and_are_priced_alike(
+    snapshot: Snapshot, random: Random
+) -> None:
+    """Each request is short in one, as expected in one, long in one; the price is their mean."""
+    instance = build(snapshot, robust=True)
+    if len(instance.remaining) > 1:
+        np.testing.assert_array_equal(
+            np.sort(instance.remaining, axis=0), np.sort(snapshot.scenarios, axis=0)
+        )
+    order = shuffled(snapshot, 0, random)
+    prices = [
+        Evaluator(instance._replace(remaining=lengths[None, :]), Objective())(order)
+        for lengths in instance.remaining
+    ]
+    assert Evaluator(instance, Objective())(order) == pytest.approx(np.mean(prices))
 
 
 def shuffled(
@@ -72,50 +107,85 @@ def shuffled(
 
 
 @settings(max_examples=200)
-@given(snapshots(max_size=40), kinds, st.randoms(use_true_random=False))
+@given(snapshots(max_size=40), kinds, st.booleans(), st.randoms(use_true_random=False))
 def test_a_replay_from_a_checkpoint_ends_like_one_from_scratch(
-    snapshot: Snapshot, kind: ObjectiveKind, random: Random
+    snapshot: Snapshot, kind: ObjectiveKind, robust: bool, random: Random
 ) -> None:
     """Law 7, for the annealer's moves: whatever changes behind a place, and is then in force."""
-    evaluate = Evaluator(build(snapshot), Objective(kind))
+    evaluate = Evaluator(build(snapshot, robust=robust), Objective(kind))
     order = shuffled(snapshot, 0, random)
     saved, _ = evaluate.checkpoints(order)
     waiting = int((~snapshot.running).sum())
+    s = random.randrange(len(evaluate.first))
+    alone = Evaluator(
+        evaluate.instance._replace(remaining=evaluate.instance.remaining[s : s + 1]),
+        Objective(kind),
+    )
     for _ in range(8):
         place = random.randrange(waiting + 1)
         trial = shuffled(snapshot, place, random, order)
-        begin = latest(saved, place) if place < waiting else FROM_SCRATCH
-        expected = evaluate(trial)
+        begin = latest(saved, s, place) if place < waiting else FROM_SCRATCH
+        expected = alone(trial)
         limit = random.choice([np.inf, expected + random.uniform(-1, 1)])
         limit = np.inf if kind == "g" else limit
+        position = np.empty_like(trial)
+        position[trial] = np.arange(len(trial))
         found = replay(
-            evaluate.instance, trial, begin, True, limit, evaluate.kind, evaluate.weights,
-            evaluate.first, evaluate.finish, evaluate.work, saved,
+            evaluate.instance, evaluate.known, s, trial, position, evaluate.settled, begin, True,
+            limit, evaluate.price, evaluate.first[s], evaluate.finish[s], evaluate.slots, saved,
         )  # fmt: skip
         if np.isinf(found):
             assert expected > limit - 1e-9
             continue
         assert found == pytest.approx(expected)
         if random.random() < 0.5:
-            commit(saved, begin)
+            commit(saved, s, begin)
             order = trial
 
 
-@settings(max_examples=150)
-@given(snapshots(max_size=20), kinds, st.booleans())
-def test_a_solution_is_a_permutation_and_its_cost_is_its_own(
-    snapshot: Snapshot, kind: ObjectiveKind, preemption: bool
-) -> None:
-    """Law 8; the order and the preemptions, rolled out again, cost what the solver said."""
-    problem = Problem(snapshot, Objective(kind), preemption)
+@st.composite
+def problems(draw: st.DrawFn, max_size: int = 20) -> Problem:
+    """Draw a snapshot, an objective, and what the plan may decide."""
+    snapshot = draw(snapshots(max_size))
+    promoted = draw(st.lists(st.integers(0, len(snapshot) - 1), unique=True, max_size=3))
+    preemption, gate, budget, robust = (draw(st.booleans()) for _ in range(4))
+    rows = np.array(promoted, dtype=np.int64)
+    return Problem(snapshot, Objective(draw(kinds)), preemption, gate, budget, robust, rows)
+
+
+@settings(max_examples=200)
+@given(problems())
+def test_a_solution_is_a_permutation_and_its_cost_is_its_own(problem: Problem) -> None:
+    """Law 8; the order, the preemptions and the limits, rolled out, cost what the solver said."""
+    snapshot = problem.snapshot
     solution = MOVES.solve(problem)
-    Plan(solution.order, solution.preempt).check(snapshot)
-    instance = build(snapshot)
+    plan = Plan(
+        solution.order, solution.preempt, solution.max_num_seqs, solution.max_num_batched_tokens
+    )
+    plan.check(snapshot)
+    instance = build(snapshot, robust=problem.robust)
     for row in solution.preempt:
-        instance = give_up_slot(instance, int(row))
+        instance = given_up(instance, int(row))
+    for at, limit in enumerate((solution.max_num_seqs, solution.max_num_batched_tokens)):
+        instance.limits[at] = instance.limits[at] if limit is None else limit
     assert Evaluator(instance, problem.objective)(solution.order) == pytest.approx(solution.cost)
     met = attained(snapshot, solution.first, solution.finish)
     assert solution.attained == met.sum()
+
+
+@settings(max_examples=100)
+@given(problems())
+def test_a_plan_decides_only_what_it_may(problem: Problem) -> None:
+    """Promoted requests go first and keep their slots; what is switched off stays as it is."""
+    snapshot = problem.snapshot
+    solution = MOVES.solve(problem)
+    assert problem.preemption or not len(solution.preempt)
+    assert problem.admission_gate or solution.max_num_seqs is None
+    assert problem.prefill_budget or solution.max_num_batched_tokens is None
+    assert not np.isin(solution.preempt, problem.promoted).any()
+    waiting = [row for row in solution.order if not snapshot.running[row]]
+    promoted = [row for row in problem.promoted if not snapshot.running[row]]
+    assert waiting[: len(promoted)] == promoted
 
 
 @settings(max_examples=60)
@@ -126,7 +196,7 @@ def test_annealing_is_never_worse_than_its_best_start(
     """Law 6, its last part."""
     problem = Problem(snapshot, Objective(kind), preemption)
     evaluate = Evaluator(build(snapshot), problem.objective)
-    best_start = min(evaluate(start) for start in starts(snapshot))
+    best_start = min(evaluate(start) for start in starts(problem))
     assert MOVES.solve(problem).cost <= best_start + 1e-9
 
 
@@ -138,7 +208,7 @@ def test_that_holds_for_what_lies_behind_the_horizon_too(
     """Law 6: the search sees the first four only, the price is that of all."""
     problem = Problem(snapshot, Objective(kind), preemption)
     evaluate = Evaluator(build(snapshot), problem.objective)
-    best_start = min(evaluate(start) for start in starts(snapshot))
+    best_start = min(evaluate(start) for start in starts(problem))
     short_sighted = replace(MOVES, move_budget=200, horizon=4)
     assert short_sighted.solve(problem).cost <= best_start + 1e-9
 
@@ -173,7 +243,7 @@ def test_without_deadlines_and_batching_the_order_is_shortest_remaining_first(
     snapshot: Snapshot,
 ) -> None:
     """Law 9: ISRTF is the special case."""
-    order = Planned(MOVES).plan(snapshot).order
+    order = Planned(MOVES, robust=False).plan(snapshot).order
     service = snapshot.service[order]
     assert np.all(np.diff(service) >= -1e-9 * service[:-1])
 

@@ -1,0 +1,108 @@
+"""What a plan decides beyond the order: who loses its slot, and how much of the engine to use.
+
+Each is tried on the best order that was found, and kept if the plan is better by it. The rollout
+charges a preempted request its whole prefill again, so a plan that is still better has paid for
+it; and it knows what an empty slot or a short step costs whoever waits.
+"""
+
+import numpy as np
+
+from slosched.core.types import BoolArray, IntArray
+from slosched_solvers.anneal_kernel import Search, place_all, run
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints
+from slosched_solvers.clock import monotonic
+from slosched_solvers.cost import G, Price
+from slosched_solvers.deadlines import Deadlines
+from slosched_solvers.instance import Instance
+from slosched_solvers.kernel import kernel
+from slosched_solvers.slots import Slots
+
+SEQUENCES, TOKENS = 0, 1  # of Instance.limits
+
+
+@kernel
+def preempt(
+    instance: Instance,
+    known: Deadlines,
+    search: Search,
+    price: Price,
+    slots: Slots,
+    saved: Checkpoints,
+    keeps: BoolArray,
+    until: float,
+    tries: int,
+) -> int:
+    """Take the slot from the running request whose going helps most at once; -1 if none's does.
+
+    The instance, and the best order and its cost, become those without it. Who has most to say
+    is tried first.
+
+    Parameters
+    ----------
+    keeps
+        Shape (n,): who must not lose its slot.
+    until
+        On the monotonic clock.
+    tries
+        Requests to try at most.
+    """
+    best = search.best
+    candidates = best[: search.front[0]].copy()
+    candidates = candidates[np.argsort(-instance.remaining[0][candidates], kind="mergesort")]
+    for i in candidates:
+        if tries == 0 or (until < np.inf and monotonic() > until):
+            break
+        if instance.prefill[i] > 0 or keeps[i]:
+            continue
+        tries -= 1
+        held = instance.context[i]
+        instance.running[i], instance.prefill[i], instance.context[i] = False, held, 0
+        search.order[:-1] = best[best != i]
+        search.order[-1] = i
+        search.front[:] -= 1
+        if cheaper(instance, known, search, price, slots, saved):
+            best[:] = search.order
+            return i
+        search.front[:] += 1
+        instance.running[i], instance.prefill[i], instance.context[i] = True, 0, held
+    return -1
+
+
+@kernel
+def restrain(
+    instance: Instance,
+    known: Deadlines,
+    search: Search,
+    price: Price,
+    slots: Slots,
+    saved: Checkpoints,
+    limit: int,
+    values: IntArray,
+) -> None:
+    """Lower a limit of the engine to the value that makes the best order's plan cheapest."""
+    usual = instance.limits[limit]
+    for value in values:
+        instance.limits[limit] = value
+        search.order[:] = search.best
+        if cheaper(instance, known, search, price, slots, saved):
+            usual = value
+    instance.limits[limit] = usual
+
+
+@kernel
+def cheaper(
+    instance: Instance,
+    known: Deadlines,
+    search: Search,
+    price: Price,
+    slots: Slots,
+    saved: Checkpoints,
+) -> bool:
+    """Price the order on trial; whether it costs less than the best, which is then its cost."""
+    place_all(search)
+    limit = np.inf if price.kind == G else search.costs[1]
+    value = run(instance, known, search, FROM_SCRATCH, False, limit, price, slots, saved)
+    if value >= search.costs[1]:
+        return False
+    search.costs[1] = value
+    return True
