@@ -10,7 +10,8 @@ from slosched.core.snapshot import EngineLimits
 from slosched.core.types import FloatArray, IntArray
 from slosched.planner import Decision, Planner
 from slosched.sim.kv import KvCache
-from slosched.sim.records import Records
+from slosched.sim.records import Records, Spread
+from slosched.sim.truth import StepTimes
 
 Progress = Callable[[int], None]
 
@@ -29,10 +30,18 @@ class SimulatedEngine:
     planner
         Fresh: it learns and remembers.
     limits, latency
-        What the engine holds, and how long its steps take.
+        What the engine holds, and how long its steps take, as the planner is told.
+    truth
+        How long they really take; as told by default.
     """
 
-    def __init__(self, planner: Planner, limits: EngineLimits, latency: LinearLatency) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        limits: EngineLimits,
+        latency: LinearLatency,
+        truth: StepTimes | None = None,
+    ) -> None:
         self.now = 0.0
         self.kv = KvCache(limits.num_kv_blocks, limits.block_size)
         self.steps = 0
@@ -41,6 +50,8 @@ class SimulatedEngine:
         self._table = planner.table
         self._limits = limits
         self._latency = latency
+        self._truth = truth or latency
+        self._plan_ages = Spread()
         self._running: IntArray = np.empty(0, dtype=np.int64)
         self._index: dict[int, int] = {}  # table row -> place in the trace
 
@@ -85,10 +96,11 @@ class SimulatedEngine:
             progress(len(trace))
         itl = np.concatenate(gaps) if gaps else np.empty(0)
         duration = self.now - started
-        failures = self._planner.failures
+        planner = self._planner
+        planner.close()
         return Records(
             trace, self._first_token, self._finish, itl, duration, self.steps, self.preemptions,
-            failures,
+            planner.failures, planner.plans, self._plan_ages, planner.margin.factor,
         )  # fmt: skip
 
     def _arrive(self, traced: TracedRequest, index: int) -> None:
@@ -100,13 +112,14 @@ class SimulatedEngine:
     def _step(self) -> FloatArray:
         """Plan, schedule and execute one step; return the gaps between tokens that it ends."""
         decision = self._planner.plan(self.now, self._limits, self._latency)
+        self._plan_ages.add(self._planner.plan_age(self.now))
         for row in decision.preempt:
             self._preempt(int(row))
         rows = self._table.rows
         self._running = self._running[np.argsort(rows["rank"][self._running], kind="stable")]
         decoding, chunked, chunks = self._schedule(decision)
         context = int(rows["context"][decoding].sum())
-        self.now += self._latency.step(chunked, len(decoding), context)
+        self.now += self._truth.step(chunked, len(decoding), context)
         self.steps += 1
         return self._advance(decoding, chunks)
 

@@ -9,6 +9,26 @@ from slosched.core.request import TracedRequest
 from slosched.core.types import BoolArray, FloatArray
 
 
+@dataclass(slots=True)
+class Spread:
+    """Mean and maximum of numbers that nobody keeps."""
+
+    count: int = 0
+    total: float = 0.0
+    most: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean; 0 of nothing."""
+        return self.total / max(self.count, 1)
+
+    def add(self, number: float) -> None:
+        """Take note of a number that is not negative."""
+        self.count += 1
+        self.total += number
+        self.most = max(self.most, number)
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """Times of all requests of a trace, in the trace's order, and of the engine.
@@ -23,8 +43,12 @@ class Records:
         Shape (tokens,): seconds between consecutive tokens of one request, all requests.
     duration
         Seconds from the first arrival to the last finish.
-    steps, preemptions, plan_failures
+    steps, preemptions, plan_failures, plans
         Counts over the run.
+    plan_age
+        Seconds since the snapshot of the plan in force, over the steps.
+    margin
+        The planner's at the end.
     """
 
     trace: Sequence[TracedRequest]
@@ -35,6 +59,9 @@ class Records:
     steps: int
     preemptions: int
     plan_failures: int
+    plans: int
+    plan_age: Spread
+    margin: float
 
     @property
     def arrival(self) -> FloatArray:

@@ -41,6 +41,10 @@ def summarize(records: Records) -> dict[str, Any]:
         "steps": records.steps,
         "preemptions": records.preemptions,
         "plan_failures": records.plan_failures,
+        "plans": records.plans,
+        "mean_plan_age_ms": records.plan_age.mean * 1e3,
+        "max_plan_age_ms": records.plan_age.most * 1e3,
+        "margin": records.margin,
     }
 
 
