@@ -4,18 +4,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import inf
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from slosched.config.parts import (
     POLICIES,
+    SOLVERS,
     AnyPolicy,
     AnyPredictor,
     Custom,
     CustomPredictor,
     PlannedPolicy,
+    SloSaPolicy,
 )
+from slosched.config.planning import MOVES_PER_MS, PlannerSettings
 from slosched.config.profile import load_profile
 from slosched.config.validate import LenientSchema
 from slosched.core.errors import ConfigError
@@ -27,7 +30,6 @@ from slosched.core.slo import Slo, SloClass
 from slosched.core.snapshot import EngineLimits
 from slosched.core.tags import Tagger
 from slosched.planner import Planner
-from slosched.policies.least_slack import LeastSlack
 from slosched.policies.unions import by_kind
 from slosched.predictors.history import History
 from slosched.predictors.oracle import Oracle
@@ -36,10 +38,11 @@ from slosched_server.settings import ServerSettings
 from slosched_solvers.anneal import Anneal
 from slosched_solvers.cpsat import CpSat
 from slosched_solvers.exhaustive import Exhaustive
+from slosched_solvers.slo_sa import SloSa
 
-MOVES_PER_MS = 200  # measured on one core, 128 waiting and 32 running requests
 OFFLINE_MOVES = 100_000
 OFFLINE_HORIZON = 1000
+_Annealer = TypeVar("_Annealer", bound=Anneal | SloSa)
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -103,6 +106,7 @@ class Settings(BaseModel):
     default_class: str = ""
     policy: AnyPolicy = Field(default_factory=PlannedPolicy)
     predictor: AnyPredictor = Field(default_factory=History)
+    planning: PlannerSettings = Field(default_factory=PlannerSettings, alias="planner")
     engine: EngineSettings = Field(default_factory=EngineSettings)
     workload: WorkloadSettings = Field(default_factory=WorkloadSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
@@ -149,12 +153,12 @@ class Settings(BaseModel):
         return self.model_copy(update={"policy": POLICIES[kind]()})
 
     def planner(self, trace: Sequence[TracedRequest] | None = None) -> Planner:
-        """Build a fresh planner.
+        """Build a fresh planner: beside the engine online, in virtual time offline.
 
         Parameters
         ----------
         trace
-            For the oracle, which is told its lengths; None online.
+            What is simulated; the oracle is told its lengths. None online.
 
         Raises
         ------
@@ -171,7 +175,8 @@ class Settings(BaseModel):
             if isinstance(solver, Custom):
                 built: Any = solver.build()
                 policy = replace(self.policy, solver=built)
-        return Planner(policy, self._predictor(trace), self.policy.guard, fallback=LeastSlack())
+        predictor, offline = self._predictor(trace), trace is not None
+        return self.planning.build(policy, predictor, self.policy.guard, offline=offline)
 
     def objective(self) -> Objective:
         """Return what an order is worth: the planned policy's objective, or the default."""
@@ -183,12 +188,12 @@ class Settings(BaseModel):
         Offline there is no step to hide in, so an annealer that was left at its default budget
         or horizon gets larger ones; and it is bounded by moves.
         """
-        configured = self.policy.solver if isinstance(self.policy, PlannedPolicy) else None
-        solvers: dict[str, type[Any]] = {"anneal": Anneal, "cpsat": CpSat, "exhaustive": Exhaustive}
-        if kind not in solvers:
-            raise ConfigError(f"--solver: {_unknown('solver', kind, solvers)}")
-        same = configured is not None and configured.kind == kind
-        solver = configured if same else solvers[kind]()
+        configured = getattr(self.policy, "solver", self.policy)
+        if kind not in SOLVERS:
+            raise ConfigError(f"--solver: {_unknown('solver', kind, SOLVERS)}")
+        solver = configured if configured.kind == kind else SOLVERS[kind]()
+        if isinstance(solver, SloSa):
+            return _bounded_by_moves(solver, seed)
         if not isinstance(solver, Anneal):
             return cast("Solver", solver)
         usual = Anneal()
@@ -206,10 +211,11 @@ class Settings(BaseModel):
         A seed other than 0 takes the place of the solver's.
         """
         policy = self.policy
-        if not isinstance(policy, PlannedPolicy) or not isinstance(policy.solver, Anneal):
-            return self
-        bounded = _bounded_by_moves(policy.solver, seed)
-        return self.model_copy(update={"policy": replace(policy, solver=bounded)})
+        if isinstance(policy, SloSaPolicy):
+            policy = _bounded_by_moves(policy, seed)
+        elif isinstance(policy, PlannedPolicy) and isinstance(policy.solver, Anneal | SloSa):
+            policy = replace(policy, solver=_bounded_by_moves(policy.solver, seed))
+        return self.model_copy(update={"policy": policy})
 
     def _predictor(self, trace: Sequence[TracedRequest] | None) -> Predictor:
         predictor = self.predictor
@@ -242,11 +248,11 @@ def _without_infinite(value: Any) -> Any:  # noqa: ANN401 - plain data of any sh
     return [_without_infinite(v) for v in value] if isinstance(value, list) else value
 
 
-def _bounded_by_moves(solver: Anneal, seed: int) -> Anneal:
-    moves = solver.move_budget
-    if moves is None and solver.time_budget_ms is not None:
-        moves = round(solver.time_budget_ms * MOVES_PER_MS)
-    return replace(solver, time_budget_ms=None, move_budget=moves, seed=seed or solver.seed)
+def _bounded_by_moves(solver: _Annealer, seed: int) -> _Annealer:
+    bounds: dict[str, Any] = {"time_budget_ms": None, "seed": seed or solver.seed}
+    if solver.move_budget is None and solver.time_budget_ms is not None:
+        bounds["move_budget"] = round(solver.time_budget_ms * MOVES_PER_MS)
+    return replace(solver, **bounds)
 
 
 def _unknown(what: str, kind: str, known: Iterable[str]) -> str:
