@@ -27,6 +27,7 @@ from slosched_solvers.anneal import Anneal
 from slosched_solvers.cpsat import CpSat
 from slosched_solvers.exhaustive import Exhaustive
 from slosched_solvers.moore_hodgson import MooreHodgson
+from slosched_solvers.slo_sa import SloSa
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,13 @@ class CustomPredictor(Custom):
     """A predictor of the user's own."""
 
 
-AnySolver = Annotated[Anneal | CpSat | Exhaustive | CustomSolver, *by_kind("anneal")]
+AnySolver = Annotated[Anneal | CpSat | Exhaustive | SloSa | CustomSolver, *by_kind("anneal")]
+SOLVERS: Mapping[str, type[Anneal | CpSat | Exhaustive | SloSa]] = {
+    "anneal": Anneal,
+    "cpsat": CpSat,
+    "exhaustive": Exhaustive,
+    "slo_sa": SloSa,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,11 @@ class MooreHodgsonPolicy(Guarded, MooreHodgson):
     """A constructive start with the guard that policies have."""
 
 
+@dataclass(frozen=True, slots=True)
+class SloSaPolicy(Guarded, SloSa):
+    """The published annealer with the guard that policies have."""
+
+
 AnyPolicy = Annotated[
     Fcfs
     | Priority
@@ -95,6 +107,7 @@ AnyPolicy = Annotated[
     | Ssjf
     | Density
     | MooreHodgsonPolicy
+    | SloSaPolicy
     | PlannedPolicy
     | CustomPolicy,
     *by_kind("planned"),
@@ -111,6 +124,7 @@ POLICIES: Mapping[str, type[Guarded]] = {
     "ssjf": Ssjf,
     "density": Density,
     "moore_hodgson": MooreHodgsonPolicy,
+    "slo_sa": SloSaPolicy,
     "planned": PlannedPolicy,
 }
 

@@ -23,7 +23,8 @@ class Ltr(Guarded):
     Parameters
     ----------
     preemption
-        Whether a running request loses its slot to one of a higher score, as published.
+        Whether a running request loses its slot to one of a higher score, as published; but not
+        before it has had a token in that slot, so that no context is computed for nothing.
     guard
         vllm-ltr's own by default.
     """
@@ -38,4 +39,5 @@ class Ltr(Guarded):
         plan = by(snapshot, -score(snapshot)).promote(self.guard.promoted(snapshot))
         if not self.preemption:
             return plan
-        return Plan(plan.order, np.flatnonzero(out_of_batch(snapshot, plan.order)))
+        had_a_token = snapshot.produced > snapshot.live["admitted_at"]
+        return Plan(plan.order, np.flatnonzero(out_of_batch(snapshot, plan.order) & had_a_token))

@@ -59,10 +59,10 @@ def test_simulate_has_a_run_for_each_policy_and_load(trace: Path, config: Path) 
     assert first.exit_code == 0, first.output
     assert first.stdout == second.stdout
     runs = json.loads(first.stdout)["runs"]
-    assert [r["load"] for r in runs] == [1.0] * 12 + [2.0] * 12
+    assert [r["load"] for r in runs] == [1.0] * 13 + [2.0] * 13
     assert {r["policy"] for r in runs} == {
         "fcfs", "priority", "edf", "least_slack", "sjf", "aged_sjf", "isrtf", "ltr", "ssjf",
-        "density", "moore_hodgson", "planned",
+        "density", "moore_hodgson", "slo_sa", "planned",
     }  # fmt: skip
     for r in runs:
         assert r["completed"] + r["failed"] == 60
@@ -112,7 +112,7 @@ def test_optimize_writes_a_line_per_request_and_proves_a_bound(
 def test_optimize_runs_every_solver(tmp_path: Path, config: Path) -> None:
     trace = made_trace(tmp_path, 6)
     attained = {}
-    for solver in ("anneal", "cpsat", "exhaustive"):
+    for solver in ("anneal", "cpsat", "exhaustive", "slo_sa"):
         result = run(
             "optimize", trace, "--config", config, "--solver", solver, "--format", "json",
             "--bound-s", 1, "-q",

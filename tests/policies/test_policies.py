@@ -91,6 +91,8 @@ def test_ltr_gives_the_slots_to_the_highest_scores() -> None:
     snapshot = three()
     snapshot.live["running"][0] = True
     as_published = Ltr(preemption=True)
+    assert len(as_published.plan(snapshot).preempt) == 0  # its prompt would be for nothing
+    snapshot.live["produced"][0] = 1
     assert list(as_published.plan(snapshot).preempt) == [0]
     assert len(Ltr().plan(snapshot).preempt) == 0
     snapshot.live["quantum"][0] = 1  # promoted by its guard
