@@ -13,12 +13,14 @@ from slosched.core.types import BoolArray, IntArray
 from slosched_solvers.anneal_kernel import Schedule, Search, anneal
 from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.decisions import SEQUENCES, TOKENS, preempt, restrain
+from slosched_solvers.discard import discard
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.instance import Instance, build, select
 from slosched_solvers.moves import KINDS
 from slosched_solvers.starts import starts
 
 NO_LIMIT = np.iinfo(np.int64).max
+DISCARD_SHARE = 0.3  # of the budget, at most, for the start that is made by rollouts
 FIRST_SHARE = 0.6  # of the budget, before preemptions and limits are tried
 DECIDED_SHARE = 0.75  # of the budget, when they have to be done; the rest repairs after them
 PREEMPTIONS_TRIED = 64
@@ -53,7 +55,7 @@ class Anneal:
     kind: Literal["anneal"] = "anneal"
     time_budget_ms: float | None = 5.0
     move_budget: int | None = None
-    acceptance: float = 0.5
+    acceptance: float = 0.001
     cooling: float = 0.95
     restarts: int = 1
     horizon: int = 128
@@ -168,10 +170,9 @@ class _Hunt:
             best=order.copy(),
             costs=np.full(2, cost),
             front=np.array([settled, settled + int((promoted & ~instance.running).sum())]),
-            position=np.empty(n, dtype=np.int64),
+            position=np.arange(n),
             before=np.empty(n, dtype=np.int64),
             late=np.zeros(n, dtype=np.int64),
-            begins=np.zeros(scenarios, dtype=np.int64),
             pays=np.full(KINDS, 0.02),
             first=evaluator.first,
             finish=evaluator.finish,
@@ -189,6 +190,7 @@ class _Hunt:
         waiting = len(self.instance.running) - int(self.instance.running.sum())
         if not waiting:
             return
+        self._discard()
         if decides:
             self._anneal(FIRST_SHARE)
             self._decide()
@@ -207,13 +209,20 @@ class _Hunt:
             self._until(share), moves, solver.acceptance, solver.cooling, solver.restarts
         )
         self.moves += anneal(
-            self.instance, self._evaluator.known, self.search, schedule, self._rng,
+            self._evaluator.requests, self.search, schedule, self._rng,
             self._evaluator.price, self._evaluator.slots, self._saved,
+        )  # fmt: skip
+
+    def _discard(self) -> None:
+        evaluator = self._evaluator
+        discard(
+            evaluator.requests, self.search, evaluator.price, evaluator.slots, self._saved,
+            self._until(DISCARD_SHARE),
         )  # fmt: skip
 
     def _decide(self) -> None:
         problem, evaluator, until = self._problem, self._evaluator, self._until(DECIDED_SHARE)
-        parts = (self.instance, evaluator.known, self.search, evaluator.price, evaluator.slots)
+        parts = (evaluator.requests, self.search, evaluator.price, evaluator.slots)
         if problem.preemption:
             for _ in range(self._solver.max_preemptions):
                 row = preempt(*parts, self._saved, self._promoted, until, PREEMPTIONS_TRIED)

@@ -5,13 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit, latest
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, latest
 from slosched_solvers.clock import monotonic
 from slosched_solvers.cost import G, Price
-from slosched_solvers.deadlines import Deadlines
-from slosched_solvers.instance import Instance
 from slosched_solvers.kernel import kernel
 from slosched_solvers.moves import HOPELESS, KINDS, LATE, ON_TIME, SWAP, move
+from slosched_solvers.requests import BEGUN, FINISH_BY, FIRST_BY, LATEST, PACE, Requests
 from slosched_solvers.rollout import replay
 from slosched_solvers.slots import Slots
 
@@ -40,8 +39,7 @@ class Search(NamedTuple):
     front: IntArray  # (2,): how many run, and how many at the front never move
     position: IntArray  # of each row in `order`
     before: IntArray
-    late: IntArray  # (n,): see `moves.move`
-    begins: IntArray  # (scenarios,)
+    late: IntArray  # see `moves.move`
     pays: FloatArray  # (KINDS,): what each kind of move paid lately
     first: FloatArray  # (scenarios, n): of the current order
     finish: FloatArray
@@ -51,8 +49,7 @@ class Search(NamedTuple):
 
 @kernel
 def anneal(
-    instance: Instance,
-    known: Deadlines,
+    requests: Requests,
     search: Search,
     schedule: Schedule,
     rng: np.random.Generator,
@@ -66,7 +63,7 @@ def anneal(
     """
     order, best, costs = search.order, search.best, search.costs
     settled, fixed = search.front
-    batch = max(instance.limits[0], 1)
+    batch = max(requests.limits[0], 1)
     pays, late, position, before = search.pays, search.late, search.position, search.before
     started = monotonic() if schedule.until < np.inf else 0.0
     limited = schedule.moves < np.iinfo(np.int64).max
@@ -88,8 +85,8 @@ def anneal(
             restart = int(progress * schedule.restarts)
             order[:] = best
             place_all(search)
-            run(instance, known, search, FROM_SCRATCH, True, np.inf, price, slots, saved)
-            accept(instance, known, search, saved)
+            run(requests, search, FROM_SCRATCH, True, np.inf, 0, np.inf, price, slots, saved)
+            accept(requests, search)
             costs[0] = costs[1]
         sampling = made < SAMPLED
         cooled = progress * schedule.restarts - restart
@@ -97,7 +94,15 @@ def anneal(
         made += 1
         kind = choose(pays, rng) if not sampling else SWAP
         low, high = move(
-            kind, order, before, fixed, batch, late, search.first[0], known.latest[0], rng
+            kind,
+            order,
+            before,
+            fixed,
+            batch,
+            late,
+            search.first[0],
+            requests.times[0, :, LATEST],
+            rng,
         )
         if low < 0:
             pays[kind] *= _MEMORY
@@ -109,8 +114,8 @@ def anneal(
         limit = costs[0] - temperature * np.log(1.0 - rng.random())
         unlimited = sampling or price.kind == G
         value = run(
-            instance, known, search, low - settled, True, np.inf if unlimited else limit, price,
-            slots, saved,
+            requests, search, low - settled, False, np.inf if unlimited else limit,
+            high + 1 - settled, np.inf if unlimited else limit - costs[0], price, slots, saved,
         )  # fmt: skip
         if sampling and value > costs[0]:
             worse += 1
@@ -119,7 +124,9 @@ def anneal(
         pays[kind] = _MEMORY * pays[kind] + (1.0 - _MEMORY) * gain
         if gain > 0.0 or (value <= limit and not sampling):
             costs[0] = value
-            accept(instance, known, search, saved)
+            # Once more, for its checkpoints: most moves are rejected, and never pay for any.
+            run(requests, search, low - settled, True, np.inf, 0, np.inf, price, slots, saved)
+            accept(requests, search)
             if value < costs[1]:
                 costs[1] = value
                 best[:] = order
@@ -146,12 +153,13 @@ def choose(pays: FloatArray, rng: np.random.Generator) -> int:
 
 @kernel
 def run(
-    instance: Instance,
-    known: Deadlines,
+    requests: Requests,
     search: Search,
     place: int,
     record: bool,
     limit: float,
+    agrees: int,
+    allowed: float,
     price: Price,
     slots: Slots,
     saved: Checkpoints,
@@ -162,15 +170,14 @@ def run(
     -------
     Its mean cost over the scenarios, or infinity if that exceeds the limit.
     """
-    scenarios = instance.remaining.shape[0]
+    scenarios = len(requests.counts)
     total = 0.0
     for s in range(scenarios):
         begin = latest(saved, s, place) if place >= 0 else FROM_SCRATCH
-        search.begins[s] = begin
         total += replay(
-            instance, known, s, search.order, search.position, search.front[0], begin, record,
-            limit * scenarios - total, price, search.trial_first[s], search.trial_finish[s],
-            slots, saved,
+            requests, s, search.order, search.position, search.front[0], begin, record,
+            limit * scenarios - total, agrees, allowed * scenarios, price,
+            search.trial_first[s], search.trial_finish[s], slots, saved,
         )  # fmt: skip
         if total == np.inf:
             return np.inf
@@ -178,20 +185,21 @@ def run(
 
 
 @kernel
-def accept(instance: Instance, known: Deadlines, search: Search, saved: Checkpoints) -> None:
-    """Put the order on trial in force."""
-    for s in range(instance.remaining.shape[0]):
-        commit(saved, s, search.begins[s])
+def accept(requests: Requests, search: Search) -> None:
+    """Take over what came of the order on trial."""
     search.first[:], search.finish[:] = search.trial_first, search.trial_finish
     for i in range(len(search.late)):
-        begun = search.first[0, i]
-        if instance.first_ago[i] == instance.first_ago[i]:
-            begun = -instance.first_ago[i]
-        ended = search.finish[0, i]
-        missed = (
-            begun > known.first[i] or ended > known.finish[i] or ended - begun > known.pace[0, i]
-        )
-        search.late[i] = HOPELESS if known.latest[0, i] < 0 else LATE if missed else ON_TIME
+        search.late[i] = LATE if is_late(requests, search, i) else ON_TIME
+        if requests.times[0, i, LATEST] < 0:
+            search.late[i] = HOPELESS
+
+
+@kernel
+def is_late(requests: Requests, search: Search, i: int) -> bool:
+    """Whether a request breaks a limit of its own in the order on trial."""
+    times = requests.times[0, i]
+    begun, ended = min(times[BEGUN], search.trial_first[0, i]), search.trial_finish[0, i]
+    return begun > times[FIRST_BY] or ended > times[FINISH_BY] or ended - begun > times[PACE]
 
 
 @kernel

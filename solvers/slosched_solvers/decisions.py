@@ -12,9 +12,8 @@ from slosched_solvers.anneal_kernel import Search, place_all, run
 from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints
 from slosched_solvers.clock import monotonic
 from slosched_solvers.cost import G, Price
-from slosched_solvers.deadlines import Deadlines
-from slosched_solvers.instance import Instance
 from slosched_solvers.kernel import kernel
+from slosched_solvers.requests import CONTEXT, PREFILL, REMAINING, Requests
 from slosched_solvers.slots import Slots
 
 SEQUENCES, TOKENS = 0, 1  # of Instance.limits
@@ -22,8 +21,7 @@ SEQUENCES, TOKENS = 0, 1  # of Instance.limits
 
 @kernel
 def preempt(
-    instance: Instance,
-    known: Deadlines,
+    requests: Requests,
     search: Search,
     price: Price,
     slots: Slots,
@@ -34,7 +32,7 @@ def preempt(
 ) -> int:
     """Take the slot from the running request whose going helps most at once; -1 if none's does.
 
-    The instance, and the best order and its cost, become those without it. Who has most to say
+    The requests, and the best order and its cost, become those without it. Who has most to say
     is tried first.
 
     Parameters
@@ -48,30 +46,31 @@ def preempt(
     """
     best = search.best
     candidates = best[: search.front[0]].copy()
-    candidates = candidates[np.argsort(-instance.remaining[0][candidates], kind="mergesort")]
+    candidates = candidates[
+        np.argsort(-requests.counts[0][candidates, REMAINING], kind="mergesort")
+    ]
     for i in candidates:
         if tries == 0 or (until < np.inf and monotonic() > until):
             break
-        if instance.prefill[i] > 0 or keeps[i]:
+        if requests.counts[0, i, PREFILL] > 0 or keeps[i]:
             continue
         tries -= 1
-        held = instance.context[i]
-        instance.running[i], instance.prefill[i], instance.context[i] = False, held, 0
+        held = requests.counts[0, i, CONTEXT]
+        requests.counts[:, i, PREFILL], requests.counts[:, i, CONTEXT] = held, 0
         search.order[:-1] = best[best != i]
         search.order[-1] = i
         search.front[:] -= 1
-        if cheaper(instance, known, search, price, slots, saved):
+        if cheaper(requests, search, price, slots, saved):
             best[:] = search.order
             return i
         search.front[:] += 1
-        instance.running[i], instance.prefill[i], instance.context[i] = True, 0, held
+        requests.counts[:, i, PREFILL], requests.counts[:, i, CONTEXT] = 0, held
     return -1
 
 
 @kernel
 def restrain(
-    instance: Instance,
-    known: Deadlines,
+    requests: Requests,
     search: Search,
     price: Price,
     slots: Slots,
@@ -80,19 +79,18 @@ def restrain(
     values: IntArray,
 ) -> None:
     """Lower a limit of the engine to the value that makes the best order's plan cheapest."""
-    usual = instance.limits[limit]
+    usual = requests.limits[limit]
     for value in values:
-        instance.limits[limit] = value
+        requests.limits[limit] = value
         search.order[:] = search.best
-        if cheaper(instance, known, search, price, slots, saved):
+        if cheaper(requests, search, price, slots, saved):
             usual = value
-    instance.limits[limit] = usual
+    requests.limits[limit] = usual
 
 
 @kernel
 def cheaper(
-    instance: Instance,
-    known: Deadlines,
+    requests: Requests,
     search: Search,
     price: Price,
     slots: Slots,
@@ -101,7 +99,7 @@ def cheaper(
     """Price the order on trial; whether it costs less than the best, which is then its cost."""
     place_all(search)
     limit = np.inf if price.kind == G else search.costs[1]
-    value = run(instance, known, search, FROM_SCRATCH, False, limit, price, slots, saved)
+    value = run(requests, search, FROM_SCRATCH, False, limit, 0, np.inf, price, slots, saved)
     if value >= search.costs[1]:
         return False
     search.costs[1] = value

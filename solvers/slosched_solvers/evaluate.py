@@ -5,10 +5,10 @@ import numpy as np
 from slosched.core.objective import Objective, attained
 from slosched.core.protocols import Problem, Solution
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, checkpoints, commit
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, checkpoints
 from slosched_solvers.cost import price
-from slosched_solvers.deadlines import deadlines
 from slosched_solvers.instance import Instance, build
+from slosched_solvers.requests import requests
 from slosched_solvers.rollout import NO_LIMIT, replay
 from slosched_solvers.slots import make_slots
 
@@ -26,7 +26,7 @@ class Evaluator:
     def __init__(self, instance: Instance, objective: Objective) -> None:
         scenarios, n = instance.remaining.shape
         self.instance = instance
-        self.known = deadlines(instance)
+        self.requests = requests(instance)
         self.price = price(objective, instance)
         self.settled = int(instance.running.sum())
         slots = max(min(int(instance.limits[0]), n), self.settled, 1)
@@ -44,20 +44,18 @@ class Evaluator:
         scenarios, n = self.instance.remaining.shape
         saved = checkpoints(scenarios, n - self.settled, len(self.slots.row))
         value = self._replay(order, saved)
-        for s in range(scenarios):
-            commit(saved, s, FROM_SCRATCH)
         return saved, value
 
     def _replay(self, order: IntArray, saved: Checkpoints) -> float:
         self.first[:] = np.where(np.isnan(self.instance.first_ago), np.inf, 0.0)
         self.finish[:] = np.inf
-        position = np.empty_like(order)
-        position[order] = np.arange(len(order))
+        n, position = len(order), np.empty_like(order)
+        position[order] = np.arange(n)
         values = [
             replay(
-                self.instance, self.known, s, order, position, self.settled, FROM_SCRATCH,
-                saved is not self._none, NO_LIMIT, self.price, self.first[s], self.finish[s],
-                self.slots, saved,
+                self.requests, s, order, position, self.settled, FROM_SCRATCH,
+                saved is not self._none, NO_LIMIT, n, NO_LIMIT, self.price, self.first[s],
+                self.finish[s], self.slots, saved,
             )
             for s in range(len(self.first))
         ]  # fmt: skip

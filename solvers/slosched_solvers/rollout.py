@@ -11,11 +11,28 @@ begin alike. So `replay` can leave checkpoints on its way, and begin at one.
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.checkpoints import STRIDE, Checkpoints, load, save
+from slosched_solvers.checkpoints import Checkpoints, load, save
 from slosched_solvers.cost import Price, combine
-from slosched_solvers.deadlines import ON_TIME, Deadlines
-from slosched_solvers.instance import Instance
 from slosched_solvers.kernel import kernel
+from slosched_solvers.requests import (
+    AGE,
+    BEGUN,
+    CONTEXT,
+    E2E,
+    FINISH_BY,
+    FIRST_BY,
+    FITS,
+    LATEST,
+    ON_TIME,
+    PACE,
+    PLACE,
+    PREFILL,
+    REMAINING,
+    SERVICE,
+    TTFT,
+    WEIGHT,
+    Requests,
+)  # fmt: skip
 from slosched_solvers.slots import BLOCK, EMPTY, NEVER, Slots
 
 NO_LIMIT = np.inf
@@ -23,8 +40,7 @@ NO_LIMIT = np.inf
 
 @kernel
 def replay(
-    instance: Instance,
-    known: Deadlines,
+    requests: Requests,
     s: int,
     order: IntArray,
     position: IntArray,
@@ -32,6 +48,8 @@ def replay(
     begin: int,
     record: bool,
     limit: float,
+    agrees: int,
+    allowed: float,
     price: Price,
     first: FloatArray,
     finish: FloatArray,
@@ -47,22 +65,28 @@ def replay(
 
     Parameters
     ----------
-    known
-        `deadlines(instance)`.
+    requests
+        From `requests.requests`; the order is one of its rows.
     s
         Scenario of lengths.
     order, position
-        Permutation of the instance's rows, running ones first; and its inverse.
+        Permutation of the rows, running ones first; and its inverse.
     settled
         How many are running.
     begin
-        Checkpoint in force to begin at, or FROM_SCRATCH. Every request that was looked at before
+        Checkpoint to begin at, or FROM_SCRATCH. Every request that was looked at before
         it must be where it was when it was saved.
     record
-        Save fresh checkpoints from there on.
+        Save checkpoints from there on, in the place of those of another order.
     limit
         Give up, and return infinity, once the cost must exceed this; infinity under `g`, whose
         cost falls with every request on time.
+    agrees
+        Place of a waiting request from which on the order is that of the checkpoints again.
+    allowed
+        Give up as well, once there, if what came so far costs so much more than it did in the
+        order of the checkpoints, and the clock is not ahead of it either: a guess that the rest
+        will not make up for it. Infinity to make sure.
     first, finish
         Shape (n,), written as they come after the checkpoint: seconds from now to each first
         token (0 if it was out) and to the last one.
@@ -73,8 +97,8 @@ def replay(
     -------
     Cost of the order, as `slosched.core.objective.cost` has it; lower is better.
     """
-    base, per_prefill, per_sequence, per_context = instance.latency
-    most, token_budget, free, lost = instance.limits
+    base, per_prefill, per_sequence, per_context = requests.latency
+    most, token_budget, free, lost = requests.limits
     n = len(order)
     # Arrays by name: numba counts references to all arrays of a tuple that is passed on.
     row, due, soonest, admitted, left = (
@@ -82,15 +106,9 @@ def replay(
     )  # fmt: skip
     prefill, context, counted, first_at = slots.prefill, slots.context, slots.counted, slots.first
     vacant_slots, prompts, returned = slots.vacant, slots.prompts, slots.returned
-    age, weight, first_ago = instance.age, instance.weight, instance.first_ago
-    ttft, e2e = instance.ttft, instance.e2e
-    whole_prefill, cached_context = instance.prefill, instance.context
-    remaining, fits_alone = instance.remaining[s], known.fits_alone[s]
-    first_by, finish_by, pace = known.first, known.finish, known.pace[s]
-    service, begin_by, by_latest, place = (
-        known.service[s], known.latest[s], known.by_latest[s], known.place[s],
-    )  # fmt: skip
+    counts, times, by_latest = requests.counts[s], requests.times[s], requests.by_latest[s]
     kind, per_latency, per_slope = price
+    stride = saved.stride
     size = 0
     head = settled  # order[head:] was never admitted
     back = 0  # of slots.returned: preempted for KV, and waits again
@@ -106,30 +124,28 @@ def replay(
         vacant, queued = load(saved, s, begin, slots)
         size = len(row) - vacant
         (head, decoding, decoding_context, steps, free, admissions, on_time, owed, lost_hope) = (
-            saved.counters[s, saved.current[s, begin], begin]
+            saved.counters[s, begin]
         )
-        now, missed, slope, overdue, latency, owed_ages, owed_service, _ = saved.sums[
-            s, saved.current[s, begin], begin
-        ]
+        now, missed, slope, overdue, latency, owed_ages, owed_service = saved.sums[s, begin]
         head += settled
     else:
         row[:], due[:] = EMPTY, NEVER
         for i in range(n):
-            if fits_alone[i]:
+            if counts[i, FITS]:
                 owed += 1
-                owed_ages += age[i]
-                owed_service += 0.0 if instance.running[i] else service[i]
+                owed_ages += times[i, AGE]
+                owed_service += 0.0 if position[i] < settled else times[i, SERVICE]
         for c in range(settled):
             i = order[c]
-            row[c], admitted[c], left[c] = i, c, remaining[i]
-            prefill[c], context[c] = whole_prefill[i], cached_context[i]
+            row[c], admitted[c], left[c] = i, c, counts[i, REMAINING]
+            prefill[c], context[c] = counts[i, PREFILL], counts[i, CONTEXT]
             counted[c] = 0
-            first_at[c] = 0.0 if first_ago[i] == first_ago[i] else np.inf
-            free -= cached_context[i] + whole_prefill[i] + lost
-            if whole_prefill[i] == 0:
-                due[c] = remaining[i]
+            first_at[c] = 0.0 if times[i, BEGUN] < np.inf else np.inf
+            free -= counts[i, CONTEXT] + counts[i, PREFILL] + lost
+            if counts[i, PREFILL] == 0:
+                due[c] = counts[i, REMAINING]
                 decoding += 1
-                decoding_context += cached_context[i]
+                decoding_context += counts[i, CONTEXT]
             else:
                 prompts[queued] = c
                 queued += 1
@@ -145,19 +161,40 @@ def replay(
             soonest[block] = min(soonest[block], due[c])
         next_due = min(next_due, soonest[block])
     if record:
-        saved.fresh[s, begin + 1 :] = False
-    next_save = settled + (begin + 1) * STRIDE if record else n
+        saved.filled[s, begin + 1 :] = False
+    next_save = settled + (begin + 1) * stride if record else n
+    next_look = settled + -(-agrees // stride) * stride  # where both are at a checkpoint
 
     while size + back + n - head > 0:
         if next_save <= head < n and looked_at != head:
-            at = (head - settled) // STRIDE
-            next_save = settled + (at + 1) * STRIDE
+            at = (head - settled) // stride
+            next_save = settled + (at + 1) * stride
             save(
                 saved, s, at, slots,
                 (head - settled, decoding, decoding_context, steps, free, admissions, on_time,
                  owed, lost_hope),
-                (now, missed, slope, overdue, latency, owed_ages, owed_service, 0.0),
+                (now, missed, slope, overdue, latency, owed_ages, owed_service),
             )  # fmt: skip
+        if next_look <= head < n:
+            at = (head - settled) // stride
+            next_look = settled + (at + 1) * stride
+            lag = now - saved.sums[s, at, 0]
+            if saved.filled[s, at] and saved.counters[s, at, 0] == head - settled and lag >= 0.0:
+                _, past_missed, past_slope, past_overdue, ended, to_age, to_serve = saved.sums[
+                    s, at
+                ]
+                to_end, past_on_time = saved.counters[s, at, 7], saved.counters[s, at, 6]
+                floor = latency + owed_ages + owed * now + owed_service
+                past_floor = ended + to_age + to_end * (now - lag) + to_serve
+                so_far = combine(
+                    kind, per_latency, per_slope, n, missed, slope, overdue, floor, on_time
+                )
+                past = combine(
+                    kind, per_latency, per_slope, n, past_missed, past_slope, past_overdue,
+                    past_floor, past_on_time,
+                )  # fmt: skip
+                if so_far - past > allowed:
+                    return np.inf
         # 1. KV for one token of each decoding request, or the last one admitted goes.
         preempted = False
         while free < decoding:
@@ -182,7 +219,7 @@ def replay(
                 put_back(slots, back, c, i, held)
                 back += 1
             elif counted[c] == 0:  # alone and too large: it never fits
-                missed += weight[i]
+                missed += times[i, WEIGHT]
             preempted = True
             next_save = n  # who waits again is in no checkpoint
         if preempted:
@@ -208,22 +245,22 @@ def replay(
         while back + n - head > 0 and size < most and budget > 0 and not preempted:
             returns = back > 0
             i = returned[0, back - 1] if returns else order[head]
-            prompt = returned[2, back - 1] if returns else whole_prefill[i]
-            cached = 0 if returns else cached_context[i]
+            prompt = returned[2, back - 1] if returns else counts[i, PREFILL]
+            cached = 0 if returns else counts[i, CONTEXT]
             fits = cached + prompt + lost <= free
             if not fits and size > 0:
                 looked_at = head
                 break
-            hopeless = place[i] < lost_hope
+            hopeless = counts[i, PLACE] < lost_hope
             if returns:
                 back -= 1
                 hopeless = returned[3, back] > 0
             else:
                 head += 1
-                if fits_alone[i]:
-                    owed_service -= service[i]
+                if counts[i, FITS]:
+                    owed_service -= times[i, SERVICE]
             if not fits:  # the whole cache is free, and too small
-                missed += 0.0 if hopeless else weight[i]
+                missed += 0.0 if hopeless else times[i, WEIGHT]
                 continue
             vacant -= 1
             c = vacant_slots[vacant]
@@ -237,8 +274,8 @@ def replay(
             if returns:
                 left[c], first_at[c] = returned[1, back], slots.returned_first[back]
             else:
-                left[c] = remaining[i]
-                first_at[c] = 0.0 if first_ago[i] == first_ago[i] else np.inf
+                left[c] = counts[i, REMAINING]
+                first_at[c] = 0.0 if times[i, BEGUN] < np.inf else np.inf
             prompts[queued] = c
             queued += 1
             admissions += 1
@@ -297,39 +334,41 @@ def replay(
                         vacant_slots[vacant] = c
                         vacant += 1
                         size -= 1
-                        latency += age[i] + now
-                        if fits_alone[i]:
+                        latency += times[i, AGE] + now
+                        if counts[i, FITS]:
                             owed -= 1
-                            owed_ages -= age[i]
-                        begun = first_at[c]
-                        if first_ago[i] == first_ago[i]:
-                            begun = -first_ago[i]
-                        if begun > first_by[i] or now > finish_by[i] or now - begun > pace[i]:
-                            at_most = pace[i] / ON_TIME
+                            owed_ages -= times[i, AGE]
+                        begun = min(times[i, BEGUN], first_at[c])
+                        if (
+                            begun > times[i, FIRST_BY]
+                            or now > times[i, FINISH_BY]
+                            or now - begun > times[i, PACE]
+                        ):
+                            at_most = times[i, PACE] / ON_TIME
                             late = max(
-                                (age[i] + begun) / ttft[i],
+                                (times[i, AGE] + begun) / times[i, TTFT],
                                 (now - begun) / at_most,
-                                (age[i] + now) / e2e[i],
+                                (times[i, AGE] + now) / times[i, E2E],
                             )
-                            slope += weight[i] * (late - 1.0) / late
-                            overdue += weight[i] * max(
-                                age[i] + begun - ttft[i],
+                            slope += times[i, WEIGHT] * (late - 1.0) / late
+                            overdue += times[i, WEIGHT] * max(
+                                times[i, AGE] + begun - times[i, TTFT],
                                 now - begun - at_most,
-                                age[i] + now - e2e[i],
+                                times[i, AGE] + now - times[i, E2E],
                             )
                             if counted[c] == 0:
-                                missed += weight[i]
+                                missed += times[i, WEIGHT]
                         else:
                             on_time += 1
                 next_due = min(next_due, soonest[block])
             # Whoever waits and is too late to begin is missed by now.
             while lost_hope < len(by_latest):
                 i = by_latest[lost_hope]
-                if begin_by[i] >= now:
+                if times[i, LATEST] >= now:
                     break
                 lost_hope += 1
                 if position[i] >= head:
-                    missed += weight[i]
+                    missed += times[i, WEIGHT]
             floor = latency + owed_ages + owed * now + owed_service
             if (
                 combine(kind, per_latency, per_slope, n, missed, slope, overdue, floor, on_time)

@@ -1,0 +1,86 @@
+"""Moore and Hodgson's idea on the engine's own rollout: a start that is hard to beat.
+
+Moore (1968) takes jobs by due date and, when one is late, drops the longest so far; on one
+machine that is optimal. Here the machine is the engine: jobs are taken in the order in which they
+must begin at the latest, who is late is what the rollout says, and the longest is whoever takes
+most of the engine's time.
+"""
+
+import numpy as np
+
+from slosched.core.types import FloatArray
+from slosched_solvers.anneal_kernel import Search, is_late, place_all, run
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints
+from slosched_solvers.clock import monotonic
+from slosched_solvers.cost import Price
+from slosched_solvers.kernel import kernel
+from slosched_solvers.requests import LATEST, PREFILL, REMAINING, WEIGHT, Requests
+from slosched_solvers.slots import Slots
+
+
+@kernel
+def discard(
+    requests: Requests,
+    search: Search,
+    price: Price,
+    slots: Slots,
+    saved: Checkpoints,
+    until: float,
+) -> None:
+    """Keep whom the engine can serve in time, in order of urgency; the rest follows as it was.
+
+    The best order and its cost in `search` become those found, if that costs less.
+
+    Parameters
+    ----------
+    until
+        On the monotonic clock; inf to go on until nobody who is kept is late.
+    """
+    fixed, n = search.front[1], len(search.order)
+    rest = search.best[fixed:].copy()
+    kept = np.zeros(n, dtype=np.bool_)
+    urgent = np.empty(n - fixed, dtype=np.int64)  # urgent[:m] is kept
+    m = 0
+    for i in requests.by_latest[0]:
+        if 0 <= requests.times[0, i, LATEST] < np.inf and search.position[i] >= fixed:
+            urgent[m], kept[i] = i, True
+            m += 1
+    takes = engine_time(requests)
+    search.order[:fixed] = search.best[:fixed]
+    place = FROM_SCRATCH
+    while True:
+        search.order[fixed : fixed + m] = urgent[:m]
+        at = fixed + m
+        for i in rest:
+            if not kept[i]:
+                search.order[at] = i
+                at += 1
+        place_all(search)
+        value = run(requests, search, place, True, np.inf, 0, np.inf, price, slots, saved)
+        if value < search.costs[1]:
+            search.costs[1] = value
+            search.best[:] = search.order
+        longest = -1
+        late = False
+        for k in range(m):
+            if longest < 0 or takes[urgent[k]] > takes[urgent[longest]]:
+                longest = k
+            late = is_late(requests, search, urgent[k])
+            if late:
+                break
+        if not late or (until < np.inf and monotonic() > until):
+            return
+        kept[urgent[longest]] = False
+        urgent[longest : m - 1] = urgent[longest + 1 : m].copy()
+        m -= 1
+        place = fixed + longest - search.front[0]
+
+
+@kernel
+def engine_time(requests: Requests) -> FloatArray:
+    """Seconds of a full engine that each request takes, by its weight, shape (n,)."""
+    base, per_prefill, per_sequence, _ = requests.latency
+    slots = requests.limits[0]
+    counts = requests.counts[0]
+    decodes = counts[:, REMAINING] * (base / slots + per_sequence)
+    return (counts[:, PREFILL] * per_prefill + decodes) / requests.times[0][:, WEIGHT]
