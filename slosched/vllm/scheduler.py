@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from threading import Thread
 
 import numpy as np
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
@@ -25,6 +26,7 @@ from slosched.vllm.shield import Shield
 from slosched.vllm.stock import Stock
 from slosched.vllm.telemetry import Telemetry
 
+_LONGEST_WARM_UP = 120.0  # s; compiling takes half a minute where cores are scarce
 _CAME_TO_ITS_END = (RequestStatus.FINISHED_STOPPED, RequestStatus.FINISHED_LENGTH_CAPPED)
 
 
@@ -54,12 +56,21 @@ class SloScheduler(AsyncScheduler):
         self._unsettled: dict[str, Request] = {}  # outputs change their rows, see _settle
         self._applied_version = -1
         with self._shield("warming up"):
-            self._planner.warm_up(self._limits, latency)
+            self._warm_up()
 
     def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
         """Make the parts that the configuration names."""
         configured = settings()
         return configured.tagger(), configured.planner(), configured.latency()
+
+    def _warm_up(self) -> None:
+        """Let kernels be compiled before the first request; TimeoutError if a solver hangs."""
+        arguments = (self._limits, self._latency.model)
+        thread = Thread(target=self._planner.warm_up, args=arguments, daemon=True)
+        thread.start()
+        thread.join(_LONGEST_WARM_UP)
+        if thread.is_alive():
+            raise TimeoutError(f"no plan after {_LONGEST_WARM_UP:.0f} s")
 
     def shutdown(self) -> None:
         """Stop planning, too."""
@@ -123,6 +134,15 @@ class SloScheduler(AsyncScheduler):
             guess = self._planner.table.rows["first_guess"][row]
             self._metrics.prediction_error_tokens.observe(abs(guess - length))
         self._planner.remove(request.request_id, length)
+
+    def reset_prefix_cache(self, *args: object, **kwargs: object) -> bool:
+        """Forget what requests would have found there, too."""
+        done: bool = super().reset_prefix_cache(*args, **kwargs)
+        with self._shield("noting an empty prefix cache"):
+            for request in self.waiting:
+                if self._stock.row(request) is not None:
+                    self._stock.wait(request, cached_tokens(self.kv_cache_manager, request))
+        return done
 
     # -- one step ------------------------------------------------------------------------------
 

@@ -61,10 +61,11 @@ class Job:
     tag: Mapping[str, object] = field(default_factory=dict)
     priority: int = 0
     resumable: bool = False
+    begins_like: str = ""
 
     @property
     def prompt_ids(self) -> list[int]:
-        return _tokens(self.name, self.prompt)
+        return _tokens(self.begins_like or self.name, self.prompt)
 
     @property
     def script(self) -> list[int]:
@@ -153,10 +154,11 @@ def make_planner(
     policy: Policy,
     lengths: Mapping[str, int] | None = None,
     passes: int = 1000,
+    fallback: Policy | None = None,
     **options: Any,
 ) -> Planner:
     guard = BoundedPasses(passes=passes)
-    return Planner(policy, Known(lengths or {}), guard, Fcfs(), **options)
+    return Planner(policy, Known(lengths or {}), guard, fallback or Fcfs(), **options)
 
 
 class VirtualClock:

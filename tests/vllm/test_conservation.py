@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vllm.v1.core.sched.output import SchedulerOutput
 
+from slosched.core.plan import nobody
 from slosched.core.request import Request
-from slosched.planner import Planner
+from slosched.planner import Decision, Planner
+from slosched.vllm.scheduler import SloScheduler
 from tests.vllm.harness import AtRandom, Engine, Job, Witness, make_planner
 
 jobs = st.builds(
@@ -54,15 +57,43 @@ def check(engine: Engine, came: Sequence[Job]) -> None:
     engine.check_empty()
 
 
+class Obeyed(Planner):
+    """Remembers what it decided."""
+
+    newest: Decision
+
+    def plan(self, *args: object) -> Decision:
+        self.newest = super().plan(*args)  # type: ignore[arg-type]
+        return self.newest
+
+
+class Watched(SloScheduler):
+    """Checks that vLLM kept to what was decided, as far as those who run let it."""
+
+    _planner: Obeyed
+
+    def schedule(self, *args: object, **kwargs: object) -> SchedulerOutput:
+        output = super().schedule(*args, **kwargs)
+        decision, admitted = self._planner.newest, len(output.scheduled_new_reqs)
+        admitted += len(output.scheduled_cached_reqs.resumed_req_ids)
+        assert not admitted or len(self.running) <= decision.max_num_seqs
+        decoding = self._stock.decoding
+        if decoding:
+            most = max(decision.max_num_batched_tokens, decoding)
+            assert output.total_num_scheduled_tokens <= most
+        return output
+
+
 @pytest.mark.parametrize("depth", [1, 2])
 @given(script=turns, seed=st.integers(0, 2**32), blocks=st.sampled_from([10, 16, 64]))
 @law
 def test_random_plans_lose_nothing(
     tiny_model: Path, depth: int, script: list[tuple[list[Job], int | None]], seed: int, blocks: int
 ) -> None:
-    """Laws 1, 2 and 10: random orders, preemptions, aborts and want of KV change no token."""
-    policy = Witness(AtRandom(np.random.default_rng(seed)))
-    engine = Engine(tiny_model, make_planner(policy), depth=depth, blocks=blocks)
+    """Laws 1, 2 and 10: random orders, preemptions, limits and aborts change no token."""
+    planner = make_planner(Witness(AtRandom(np.random.default_rng(seed))))
+    planner.__class__ = Obeyed
+    engine = Engine(tiny_model, planner, depth=depth, blocks=blocks, scheduler_cls=Watched)
     check(engine, serve(engine, script))
     assert not engine.caught
     assert engine.planner.failures == 0
@@ -87,7 +118,7 @@ class Unreliable(Planner):
         super().remove(request_id, output_tokens)
         self._maybe()
 
-    def plan(self, *args: object) -> object:  # type: ignore[override]
+    def plan(self, *args: object) -> Decision:
         self._maybe()
         return super().plan(*args)  # type: ignore[arg-type]
 
@@ -128,11 +159,14 @@ def test_without_a_cure_for_planning_first_come_is_served_first(
 GARBAGE = (
     None,
     "rows",
-    [0],
-    np.array([10**6]),
-    np.array([0.5]),
-    np.array([-3]),
-    np.array([0, 1, 2]),
+    np.array([0]),
+    Decision([0], 4, 64),  # type: ignore[arg-type]
+    Decision(np.array([10**6]), 4, 64),
+    Decision(np.array([0.5]), 4, 64),  # type: ignore[arg-type]
+    Decision(np.array([-3]), 4, 64),
+    Decision(np.array([0, 1, 2]), 4, 64),
+    Decision(nobody(), None, 64),  # type: ignore[arg-type]
+    Decision(nobody(), 4, "all"),  # type: ignore[arg-type]
 )
 
 
