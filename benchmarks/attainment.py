@@ -47,7 +47,8 @@ def main(
     """
     loads, kinds = tuple(load or LOADS), tuple(policy or POLICIES)
     if quick:
-        loads, kinds, seeds, limit = loads[-1:], ("fcfs", "sjf", "planned"), 1, min(limit, 40)
+        kinds = tuple(policy or ("fcfs", "sjf", "planned"))
+        loads, seeds, limit = loads[-1:], 1, min(limit, 40)
     mix = Mix(traces, limit)
     jobs = [
         Job(name, mix, x, seed, overrides)

@@ -5,6 +5,7 @@ import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import Annotated
 
 import numpy as np
@@ -13,6 +14,7 @@ from common import Json, Quick, Seed, at_most, finish, note, run
 from mix import settings
 from synthetic import CODE, CONVERSATION
 
+from slosched.core.latency import LinearLatency
 from slosched.core.request import Request
 from slosched.core.snapshot import EngineLimits
 from slosched.planner import Planner
@@ -84,19 +86,29 @@ def _plan(waiting: int, slots: int, steps: int, seed: int) -> None:
     planner = chosen.planner()
     limits = EngineLimits(slots, max(2048, slots), 16, 1_000_000)
     latency = chosen.latency()
+    planner.warm_up(limits, latency)
     names = [_enter(planner, rng, i, chosen.slo_classes()) for i in range(waiting + slots)]
     for row in planner.table.live()[:slots].tolist():
         planner.table.admit(row)
     for step in range(steps):
-        planner.plan(step * latency.base, limits, latency)
+        _wait_for_plan(planner, limits, latency)
         planner.remove(names.pop(int(rng.integers(slots, len(names)))))
         names.append(_enter(planner, rng, waiting + slots + step, chosen.slo_classes()))
+    planner.close()
+
+
+def _wait_for_plan(planner: Planner, limits: EngineLimits, latency: LinearLatency) -> None:
+    """Ask for a plan of the newest state, and again until it is in force."""
+    wanted = planner.plans + 1
+    while planner.plans < wanted:
+        planner.plan(perf_counter(), limits, latency)
+        sleep(0.001)  # as a step would take
 
 
 def _enter(planner: Planner, rng: np.random.Generator, i: int, classes: dict) -> str:
     kind, slo_class = ((CODE, "code"), (CONVERSATION, "chat"))[i % 2]
-    prompt = int(kind.prompt.draw(rng, 1)[0])
-    planner.add(Request(f"r{i}", -rng.random(), prompt, classes[slo_class].slo, slo_class))
+    prompt, arrival = int(kind.prompt.draw(rng, 1)[0]), perf_counter() - rng.random()
+    planner.add(Request(f"r{i}", arrival, prompt, classes[slo_class].slo, slo_class))
     return f"r{i}"
 
 

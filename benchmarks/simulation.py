@@ -44,14 +44,14 @@ class Job:
 
 def run(job: Job) -> dict[str, Any]:
     """Simulate, and sum up: `slosched simulate`'s numbers, and what planning took."""
-    _compile()
+    _compile(job.overrides)
     return _run(job)
 
 
 @cache
-def _compile() -> None:
-    """Serve a few requests on two slots, once in a process, so that no figure has it in."""
-    _run(Job("", Mix(limit=6), 20.0, overrides=("engine.max_num_seqs=2",)))
+def _compile(overrides: tuple[str, ...]) -> None:
+    """Serve a few requests on two slots first, so that no figure has a compiler's time in it."""
+    _run(Job("", Mix(limit=6), 20.0, overrides=(*overrides, "engine.max_num_seqs=2")))
 
 
 def _run(job: Job) -> dict[str, Any]:
