@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from captured import captured
 from common import Json, Measure, Quick, Seed, at_most, finish, run, track
-from instances import backlog, problem
+from instances import backlog, problem, warm_up
 from mix import Mix, Traces
 
 from slosched.core.protocols import Problem
@@ -66,6 +66,7 @@ def main(
     if quick:
         sizes = (SIZES[0]._replace(waiting=40, slots=8, load=6.0),)
         instances, seeds, reference_seconds = 1, 1, 0.2
+    warm_up()
     wanted = [
         (size, drawn, i, s)
         for size in sizes

@@ -10,6 +10,7 @@ from slosched.core.objective import Objective
 from slosched.core.protocols import Problem
 from slosched.core.snapshot import LIVE, SCENARIOS, UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import FloatArray, IntArray
+from slosched_solvers.anneal import Anneal
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.instance import build
 
@@ -64,6 +65,12 @@ def problem(snapshot: Snapshot, *, all_decisions: bool = False) -> Problem:
     """Ask for an order by the default objective; and for all else that a plan may decide."""
     on = all_decisions
     return Problem(snapshot, Objective(), preemption=on, admission_gate=on, prefill_budget=on)
+
+
+def warm_up() -> None:
+    """Plan something small, so that no figure has a compiler's time in it."""
+    asked = problem(backlog(np.random.default_rng(0), 8, 2), all_decisions=True)
+    Anneal(move_budget=200).solve(asked)
 
 
 def _waiting(prompts: IntArray, answers: IntArray, slots: int) -> Snapshot:

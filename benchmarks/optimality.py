@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from common import Json, Measure, Quick, Seed, at_least, finish, run, track
-from instances import one_by_one, problem, varied
+from instances import one_by_one, problem, varied, warm_up
 
 from slosched.core.snapshot import Snapshot
 from slosched_solvers.anneal import Anneal
@@ -15,6 +15,10 @@ from slosched_solvers.cpsat import CpSat
 from slosched_solvers.exhaustive import Exhaustive
 
 SAME = 1e-9  # relative
+SLIGHT = 0.1  # requests: less comes of latencies, which only break ties
+
+
+Pair = tuple[float, float]  # what the annealer came to, and what it is compared with
 
 
 def main(
@@ -30,57 +34,61 @@ def main(
 
     Costs are those of the rollout; nothing runs yet, so an order is all that is asked for.
     """
+    most = 8
     if quick:
         exhaustive_instances, moore_instances, cpsat_instances = 10, 10, 2
-        cpsat_seconds = 0.5
-    shares = {
-        "exhaustive": against_exhaustive(exhaustive_instances, seed, quick),
-        "moore": against_moore_hodgson(moore_instances, seed),
+        cpsat_seconds, most = 0.5, 6
+    warm_up()
+    pairs = {
+        "exhaustive": against_exhaustive(exhaustive_instances, seed, most),
+        "moore_hodgson": against_moore_hodgson(moore_instances, seed),
         "cpsat": against_cpsat(cpsat_instances, cpsat_seconds, seed),
     }
     measures: list[Measure] = []
     for key, name, bar in (
-        ("exhaustive", "n <= 8, 5 ms: as good as all orders, % of instances", 99.0),
-        ("moore", "n = 50, one slot, 20 ms: as many on time as Moore-Hodgson, %", 99.0),
+        ("exhaustive", f"n <= {most}, 5 ms: as good as all orders, % of instances", 99.0),
+        ("moore_hodgson", "n = 50, one slot, 20 ms: as many on time as Moore-Hodgson, %", 99.0),
         ("cpsat", f"n = 20..40, 10 ms: no worse than CP-SAT in {cpsat_seconds:g} s, %", 95.0),
     ):
-        if (found := shares[key]) is not None:
-            measures.append(at_least(name, 100 * float(np.mean(found)), bar))
-    finish(measures, quick, json, shares)
+        if found := pairs[key]:
+            share = np.mean([ours <= other + SAME * abs(other) for ours, other in found])
+            measures.append(at_least(name, 100 * float(share), bar))
+            worst = max(ours - other for ours, other in found)
+            alike = np.mean([ours - other < SLIGHT for ours, other in found])
+            figure = f"{100 * float(alike):.1f}% differ by less than {SLIGHT:g}, worst {worst:.3g}"
+            measures.append(Measure("  the same in requests", figure))
+    finish(measures, quick, json, pairs)
 
 
-def against_exhaustive(instances: int, seed: int, quick: bool) -> list[bool] | None:
-    """Whether 5 ms of annealing found an order as good as the best of all."""
-    most = 6 if quick else 8
+def against_exhaustive(instances: int, seed: int, most: int) -> list[Pair]:
+    """Costs after 5 ms of annealing, and of the best of all orders."""
 
-    def instance(rng: np.random.Generator) -> bool:
+    def instance(rng: np.random.Generator) -> Pair:
         n = int(rng.integers(4, most + 1))
         snapshot = varied(rng, n, slots=int(rng.integers(1, 5)))
-        best = Exhaustive(max_waiting=most).solve(problem(snapshot)).cost
-        return _cost(snapshot, 5.0) <= best + SAME * abs(best)
+        return _cost(snapshot, 5.0), Exhaustive(max_waiting=most).solve(problem(snapshot)).cost
 
     return _each(instance, instances, seed, "exhaustive search")
 
 
-def against_moore_hodgson(instances: int, seed: int) -> list[bool] | None:
-    """Whether 20 ms of annealing got as many on time as is optimal with one slot."""
+def against_moore_hodgson(instances: int, seed: int) -> list[Pair]:
+    """Requests that are late after 20 ms of annealing, and as few as can be with one slot."""
 
-    def instance(rng: np.random.Generator) -> bool:
+    def instance(rng: np.random.Generator) -> Pair:
         snapshot = one_by_one(rng, 50)
-        found = Anneal(time_budget_ms=20.0).solve(problem(snapshot)).attained
-        return found == most_on_time(snapshot)
+        on_time = Anneal(time_budget_ms=20.0).solve(problem(snapshot)).attained
+        return len(snapshot) - on_time, len(snapshot) - most_on_time(snapshot)
 
     return _each(instance, instances, seed, "Moore-Hodgson")
 
 
-def against_cpsat(instances: int, seconds: float, seed: int) -> list[bool] | None:
-    """Whether 10 ms of annealing are worth what CP-SAT finds in seconds."""
+def against_cpsat(instances: int, seconds: float, seed: int) -> list[Pair]:
+    """Costs after 10 ms of annealing, and of CP-SAT's order after seconds, on the rollout."""
 
-    def instance(rng: np.random.Generator) -> bool:
+    def instance(rng: np.random.Generator) -> Pair:
         n = int(rng.integers(20, 41))
         snapshot = varied(rng, n, slots=int(rng.integers(2, 9)))
-        best = CpSat(time_limit_s=seconds, workers=1).solve(problem(snapshot)).cost
-        return _cost(snapshot, 10.0) <= best + SAME * abs(best)
+        return _cost(snapshot, 10.0), CpSat(time_limit_s=seconds).solve(problem(snapshot)).cost
 
     return _each(instance, instances, seed, "CP-SAT")
 
@@ -104,13 +112,11 @@ def _cost(snapshot: Snapshot, budget_ms: float) -> float:
 
 
 def _each(
-    instance: Callable[[np.random.Generator], bool], instances: int, seed: int, what: str
-) -> list[bool] | None:
+    instance: Callable[[np.random.Generator], Pair], instances: int, seed: int, what: str
+) -> list[Pair]:
     """Ask for each of some instances, each drawn from a stream of its own."""
-    if not instances:
-        return None
     streams = np.random.SeedSequence(seed).spawn(instances)
-    return [bool(instance(np.random.default_rng(s))) for s in track(streams, what)]
+    return [instance(np.random.default_rng(stream)) for stream in track(streams, what)]
 
 
 if __name__ == "__main__":
