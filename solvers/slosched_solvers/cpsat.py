@@ -1,24 +1,22 @@
-"""OR-Tools CP-SAT on a relaxed model: an order, and a proven bound on attainment."""
+"""OR-Tools CP-SAT on a relaxed model: a proven bound on attainment, and the best order by it."""
 
-from dataclasses import dataclass
-from math import ceil
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Literal
 
 import numpy as np
 
+from slosched.core.objective import attained
 from slosched.core.protocols import Problem, Solution
-from slosched.core.slo import TOLERANCE
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import IntArray
+from slosched.core.types import BoolArray, FloatArray, IntArray
 from slosched_solvers.evaluate import solution
-from slosched_solvers.instance import build
+from slosched_solvers.promoted import promoted_first
+from slosched_solvers.relaxation import FOR_EVER, WEIGHT_SCALE, Relaxation
+from slosched_solvers.starts import starts
 
-if TYPE_CHECKING:
-    from ortools.sat.python import cp_model
-
-FOR_EVER = 1e6  # s; whoever can wait so long is taken to be on time, which keeps bounds valid
-TICK = 1e-3  # s; durations are rounded down to ticks and deadlines up, so that bounds stay valid
-WEIGHT_SCALE = 1000
+REPAIRS = 3  # times that an order is mended by sending to the end who is late in it
+ROUND_S = 1.0  # of a search for better orders, s
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +27,16 @@ class CpSat:
     may give up their slots at no cost, so whatever the engine can do without preempting whom it
     admits, the model can do too: the bound holds for every such schedule.
 
+    The search starts from the best constructive order. Each schedule that it finds on its way is
+    rolled out for its true cost, and the best order of all is the answer.
+
     Parameters
     ----------
     time_limit_s
-        Wall-clock time for the proof; the bound is valid whenever it stops.
+        Wall-clock time; the bound is valid whenever the proof stops.
+    refine
+        Whether to spend what the proof leaves of the time on better orders: solve again with
+        durations as they are in the best order so far, varied once that helps no more.
     workers
         Threads.
     seed
@@ -41,6 +45,7 @@ class CpSat:
 
     kind: Literal["cpsat"] = "cpsat"
     time_limit_s: float = 5.0
+    refine: bool = False
     workers: int = 2
     seed: int = 0
 
@@ -51,103 +56,138 @@ class CpSat:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
 
     def solve(self, problem: Problem) -> Solution:
-        """Order by the model's start times, the late behind; with the bound that was proven."""
+        """Search for the best order, and prove how much any could attain."""
+        shortlist = Shortlist(problem)
+        for start in starts(problem):
+            shortlist.offer(start)
+        ends = perf_counter() + self.time_limit_s
+        snapshot = problem.snapshot
+        model = Relaxation(snapshot, snapshot.service, snapshot.slack, snapshot.weight)
+        proven = model.certain + self.search(model, shortlist, self.time_limit_s)
+        if self.refine:
+            self.refined(shortlist, ends)
+        return replace(shortlist.best, moves=shortlist.priced, attained_bound=proven)
+
+    def refined(self, shortlist: "Shortlist", ends: float) -> None:
+        """Solve with durations as they come about in the best order, again and again."""
+        rng = np.random.default_rng(self.seed)
+        n, helped = len(shortlist.snapshot), True
+        while (left := ends - perf_counter()) > 0:
+            best = shortlist.best
+            scale, emphasis = (1.0, np.ones(n)) if helped else _varied(rng, n)
+            model = _as_it_came(shortlist.snapshot, best, scale, emphasis)
+            if not model.rows:
+                return
+            self.search(model, shortlist, min(left, ROUND_S))
+            helped = shortlist.best.cost < best.cost
+
+    def search(self, model: Relaxation, shortlist: "Shortlist", seconds: float) -> float:
+        """Offer each schedule that is found to the shortlist; return the bound on its weight."""
+        if not model.rows:
+            return 0.0
         from ortools.sat.python import cp_model
 
-        snapshot = problem.snapshot
-        model = _Model(snapshot, cp_model.CpModel())
+        class Incumbents(cp_model.CpSolverSolutionCallback):
+            def on_solution_callback(self) -> None:
+                shortlist.offer_schedule(model.schedule(self))
+
+        best = shortlist.best
+        model.hint(shortlist.met(best), begins(shortlist.snapshot, best))
         solver = cp_model.CpSolver()
-        solver.parameters.max_time_in_seconds = self.time_limit_s
+        solver.parameters.max_time_in_seconds = seconds
         solver.parameters.num_workers = self.workers
         solver.parameters.random_seed = self.seed
-        status = solver.solve(model.model)
-        found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
-        start = np.full(len(snapshot), np.inf)
-        if found:
-            for row, (on_time, begin) in model.rows.items():
-                if solver.boolean_value(on_time):
-                    start[row] = solver.value(begin) * TICK
-        bound = min(solver.best_objective_bound, model.total) if model.rows else 0.0
-        answer = solution(problem, self._order(snapshot, start), moves=1)
-        return Solution(
-            answer.order,
-            answer.cost,
-            answer.first,
-            answer.finish,
-            answer.attained,
-            answer.moves,
-            attained_bound=bound / WEIGHT_SCALE + model.certain,
-        )
-
-    @staticmethod
-    def _order(snapshot: Snapshot, start: np.ndarray) -> IntArray:
-        keys = (snapshot.live["serial"], snapshot.service, start, ~snapshot.running)
-        return np.lexsort(keys).astype(np.int64)
+        solver.solve(model.model, Incumbents())
+        return min(solver.best_objective_bound, model.total) / WEIGHT_SCALE
 
 
-class _Model:
-    """The relaxation: maximise the weight of the requests on time.
+def begins(snapshot: Snapshot, rolled_out: Solution) -> FloatArray:
+    """When each request can have begun at the latest, to come about as it did; shape (n,), s."""
+    to_come = np.isnan(snapshot.first_token)
+    first, finish = _finite(rolled_out.first), _finite(rolled_out.finish)
+    return np.where(to_come, first - snapshot.first_service, finish - snapshot.service)
+
+
+def _finite(times: FloatArray) -> FloatArray:
+    return np.minimum(times, FOR_EVER)
+
+
+def _as_it_came(
+    snapshot: Snapshot, rolled_out: Solution, scale: float, emphasis: FloatArray
+) -> Relaxation:
+    """Model the engine with the durations of a rollout, times some factor; no relaxation at all."""
+    never = np.isinf(rolled_out.finish)
+    service = scale * (_finite(rolled_out.finish) - begins(snapshot, rolled_out))
+    to_finish = snapshot.arrival + snapshot.e2e - snapshot.now - service
+    latest = np.where(never, -np.inf, np.minimum(snapshot.slack, to_finish))
+    return Relaxation(snapshot, service, latest, snapshot.weight * emphasis)
+
+
+def _varied(rng: np.random.Generator, n: int) -> tuple[float, FloatArray]:
+    return rng.uniform(0.75, 1.15), rng.uniform(0.8, 1.2, n)
+
+
+class Shortlist:
+    """The best order of those offered, by true cost.
 
     Attributes
     ----------
-    rows
-        For each request that may be on time: whether it is, and when it begins, in ticks.
-    certain
-        Weight of the requests without limits, or next to none, which any schedule attains.
-    total
-        Scaled weight of all in `rows`.
+    best
+        What the rollout says of it.
+    priced
+        Orders rolled out.
+    snapshot
+        Of the problem.
     """
 
-    def __init__(self, snapshot: Snapshot, model: "cp_model.CpModel") -> None:
-        self.model = model
-        self.rows: dict[int, tuple[cp_model.IntVar, cp_model.IntVar]] = {}
-        instance = build(snapshot)
-        slack, service = snapshot.slack, snapshot.service
-        limits = snapshot.limits
-        weights = {}
-        intervals, tokens = [], []
-        late = snapshot.first_token - snapshot.arrival > snapshot.ttft * (1 + TOLERANCE)
-        possible = ~late & (slack >= -TICK)
-        certain = possible & (slack > FOR_EVER)
-        self.certain = float(snapshot.weight[certain].sum())
-        for row in np.flatnonzero(possible & ~certain):
-            latest = int(np.ceil(max(slack[row], 0.0) / TICK))
-            duration = int(service[row] / TICK)
-            on_time = model.new_bool_var(f"on_time_{row}")
-            begin = model.new_int_var(0, latest, f"begin_{row}")
-            intervals.append(
-                model.new_optional_fixed_size_interval_var(begin, duration, on_time, f"run_{row}")
-            )
-            held = int(instance.context[row] + instance.prefill[row])
-            tokens.append(min(held, limits.kv_tokens))
-            weights[int(row)] = ceil(float(snapshot.weight[row]) * WEIGHT_SCALE)
-            self.rows[int(row)] = (on_time, begin)
-        self.total = float(sum(weights.values()))
-        model.add_cumulative(intervals, [1] * len(intervals), limits.max_num_seqs)
-        model.add_cumulative(intervals, tokens, limits.kv_tokens)
-        self._add_prefill_capacity(snapshot)
-        model.maximize(sum(weights[row] * on_time for row, (on_time, _) in self.rows.items()))
+    best: Solution
 
-    def _add_prefill_capacity(self, snapshot: Snapshot) -> None:
-        """Bound the prefill that can be done by each deadline: the engine has one at a time.
+    def __init__(self, problem: Problem) -> None:
+        self.priced = 0
+        self.snapshot = problem.snapshot
+        self._problem = problem
+        self._seen: set[bytes] = set()
 
-        A token of prefill costs at least `per_prefill_token` and its share of a full step's base,
-        in whichever step it is computed, so the prompts of all requests on time by D cost at
-        most D.
+    def offer_schedule(self, start: FloatArray) -> None:
+        """Price the orders that a schedule suggests.
+
+        Parameters
+        ----------
+        start
+            Shape (n,): when each request begins, s from now; inf if it is not on time anyway.
         """
-        latency = snapshot.latency
-        per_token = latency.per_prefill_token
-        per_token += latency.base / snapshot.limits.max_num_batched_tokens
-        latest_prefilled = np.maximum(snapshot.slack, 0.0) + snapshot.prefill_service
-        first_due = np.where(snapshot.prefill > 0, latest_prefilled, np.inf)
-        by_deadline = sorted(self.rows, key=lambda row: float(first_due[row]))
-        due_so_far: list[tuple[int, int]] = []
-        for row in by_deadline:
-            if not np.isfinite(first_due[row]):
-                break
-            # Microseconds: prompts are short against a tick. Work down, capacity up.
-            due_so_far.append((row, int(snapshot.prefill[row] * per_token * 1e6)))
-            capacity = int(np.ceil(first_due[row] * 1e6))
-            self.model.add(
-                sum(cost * self.rows[other][0] for other, cost in due_so_far) <= capacity
-            )
+        late = np.isinf(start)
+        for keys in (start, self.snapshot.slack):
+            order = _order(self.snapshot, late, keys)
+            for _ in range(REPAIRS):
+                found = self.offer(order)
+                if found is None:
+                    break
+                order = self._mended(found)
+
+    def offer(self, order: IntArray) -> Solution | None:
+        """Price an order; None if it was before."""
+        order = promoted_first(self._problem, order)
+        if order.tobytes() in self._seen:
+            return None
+        self._seen.add(order.tobytes())
+        found = solution(self._problem, order, moves=0)
+        self.priced += 1
+        if self.priced == 1 or found.cost < self.best.cost:
+            self.best = found
+        return found
+
+    def met(self, found: Solution) -> BoolArray:
+        """Who keeps all its limits, shape (n,)."""
+        return attained(self.snapshot, found.first, found.finish)
+
+    def _mended(self, found: Solution) -> IntArray:
+        """Send to the end who is late after all: it is in the way of others."""
+        late = ~self.met(found)
+        return np.concatenate((found.order[~late[found.order]], found.order[late[found.order]]))
+
+
+def _order(snapshot: Snapshot, late: BoolArray, start: FloatArray) -> IntArray:
+    service = snapshot.service
+    keys = (snapshot.live["serial"], service, np.where(late, np.inf, start), late)
+    return np.lexsort(keys).astype(np.int64)

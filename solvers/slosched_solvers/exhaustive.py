@@ -1,6 +1,6 @@
 """All orders, for small instances: the oracle of the tests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 from math import factorial
 from typing import Literal
@@ -16,6 +16,8 @@ from slosched_solvers.starts import starts
 @dataclass(frozen=True, slots=True)
 class Exhaustive:
     """Try every order of the running requests with every order of the waiting ones.
+
+    Promoted requests stand where they must; nobody is preempted.
 
     Parameters
     ----------
@@ -34,18 +36,19 @@ class Exhaustive:
         """Find the best order; ValueError if there are too many to try."""
         start = next(starts(problem))
         settled = int(problem.snapshot.running.sum())
-        waiting = len(start) - settled
-        orders = factorial(settled) * factorial(waiting)
+        promoted = int((~problem.snapshot.running[problem.promoted]).sum())
+        first, free = start[settled : settled + promoted], start[settled + promoted :]
+        orders = factorial(settled) * factorial(len(free))
         if orders > factorial(self.max_waiting):
             raise ValueError(
                 f"exhaustive search takes at most {self.max_waiting} waiting requests "
-                f"(solver.max_waiting), got {waiting} and {settled} running"
+                f"(solver.max_waiting), got {len(free)} and {settled} running"
             )
-        evaluate = Evaluator(build(problem.snapshot), problem.objective)
+        evaluate = Evaluator(build(problem.snapshot, robust=problem.robust), problem.objective)
         best, best_cost = start, np.inf
-        for head, tail in product(permutations(start[:settled]), permutations(start[settled:])):
-            order = np.array(head + tail, dtype=np.int64)
+        for head, tail in product(permutations(start[:settled]), permutations(free)):
+            order = np.array([*head, *first, *tail], dtype=np.int64)
             value = evaluate(order)
             if value < best_cost:
                 best, best_cost = order, value
-        return solution(problem, best, orders)
+        return replace(solution(problem, best, orders), cost=best_cost)
