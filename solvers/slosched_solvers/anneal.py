@@ -17,6 +17,7 @@ from slosched_solvers.discard import discard
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.instance import Instance, build, select
 from slosched_solvers.moves import KINDS
+from slosched_solvers.requests import LATEST
 from slosched_solvers.starts import starts
 
 NO_LIMIT = np.iinfo(np.int64).max
@@ -86,8 +87,8 @@ class Anneal:
         whole = Evaluator(full, problem.objective)
         priced = [(whole(start), start) for start in starts(problem)]
         start_cost, start = min(priced, key=lambda pair: pair[0])
-        head = start[: int(full.running.sum()) + len(problem.promoted) + self.horizon]
-        tail = start[len(head) :]
+        searched = self._worth_searching(problem, whole, start)
+        head, tail = start[searched], start[~searched]
         hunt = _Hunt(self, problem, select(full, head), np.isin(head, problem.promoted), began)
         hunt.run()
         order = np.concatenate((head[hunt.search.best], tail))
@@ -114,6 +115,19 @@ class Anneal:
             max_num_seqs=None if sequences == engine.max_num_seqs else sequences,
             max_num_batched_tokens=None if tokens == engine.max_num_batched_tokens else tokens,
         )
+
+    def _worth_searching(self, problem: Problem, whole: Evaluator, start: IntArray) -> BoolArray:
+        """Tell which places of a start to search over.
+
+        Under `attainment`, whoever is late in any case has its place behind those who may not be.
+        """
+        waiting = ~problem.snapshot.running
+        waiting[problem.promoted] = False
+        fixed = ~waiting[start]
+        movable = waiting
+        if problem.objective.kind == "attainment":
+            movable &= (whole.requests.times[:, :, LATEST] >= 0).any(axis=0)
+        return fixed | (movable[start] & (np.cumsum(movable[start]) <= self.horizon))
 
 
 def _apply(full: Instance, preempted: IntArray, searched: Instance) -> Instance:
