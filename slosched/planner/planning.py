@@ -13,7 +13,7 @@ from slosched.core.live import LiveTable
 from slosched.core.plan import Plan, nobody
 from slosched.core.protocols import Guard, Learner, Policy, Predictor
 from slosched.core.request import Request
-from slosched.core.snapshot import EngineLimits, Snapshot
+from slosched.core.snapshot import UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import FloatArray, IntArray
 from slosched.planner.decision import Decision
 from slosched.planner.expectations import Expectations, Outcome
@@ -35,7 +35,8 @@ class Planner:
     """One scheduler's planning: the same in the simulator and inside vLLM.
 
     An engine enters requests (`add`), writes their progress into `table.rows`, asks for a decision
-    before each step (`plan`), and says when they end (`remove`).
+    before each step (`plan`), lets the next plan begin once the step is scheduled (`hand_over`),
+    and says when requests end (`remove`).
 
     Parameters
     ----------
@@ -92,7 +93,8 @@ class Planner:
         self._worker = worker or Inline()
         self._max_plan_age, self._patience = max_plan_age, patience
         self._expectations = Expectations()
-        self._limits, self._latency = EngineLimits(), LinearLatency(1.0, 0.0, 0.0, 0.0)
+        self._now, self._limits = 0.0, EngineLimits()
+        self._latency = LinearLatency(1.0, 0.0, 0.0, 0.0)
         self._gates: tuple[int | None, int | None] = (None, None)
         self._preempt: IntArray = nobody()
         self._stale = False  # whether the plan to come is worth more than the newest one asked for
@@ -100,7 +102,9 @@ class Planner:
         self._planned_at: float | None = None  # the snapshot of the plan in force, s
         self._heard_at = 0.0  # when the worker last began or delivered, s
         self._delay = 0.0  # between the snapshot of the newest plan and its coming into force, s
-        self._ranked = -1  # the newest request that has a rank, by serial
+        self._planned = -1  # the newest request that the plan in force knows, by serial
+        self._ranked = -1  # the newest request that has a rank
+        self._handed_over = False  # since the last step
         self._failing = self._hung = False
         self._told: set[str] = set()
         self._solves: deque[float] = deque(maxlen=_KEPT)
@@ -156,7 +160,8 @@ class Planner:
             The engine, and how long its steps take.
         """
         table, live = self.table, self.table.live()
-        self._limits, self._latency = limits, latency.slower(self.margin.factor)
+        self._now, self._limits = now, limits
+        self._latency = latency.slower(self.margin.factor)
         self._preempt = nobody()
 
         # 1. Take stock: what was predicted, what came true, who starves.
@@ -164,10 +169,12 @@ class Planner:
         self._stale |= self._tick(live)
         self._learn(self._expectations.outcomes(table.rows, live, now))
 
-        # 2. Take what the worker has, and give it what is new.
+        # 2. Take what the worker has; plan here if it works in the step, or not at all.
         self._collect(now)
-        if len(live) and self._wants_plan(now) and (self._in_trouble or not self._worker.busy):
-            self._renew(now)
+        in_step = self._worker.instant or self._in_trouble or not self._handed_over
+        self._handed_over = False
+        if in_step and self._wants_plan():
+            self._renew()
 
         # 3. Find a place for whom no plan knows yet.
         self._place_newcomers(now)
@@ -178,21 +185,40 @@ class Planner:
             min(tokens or limits.max_num_batched_tokens, limits.max_num_batched_tokens),
         )
 
-    def _wants_plan(self, now: float) -> bool:
-        changed = self._stale or self.table.version != self._seen_version
-        return changed or self.plan_age(now) > self._max_plan_age
+    def hand_over(self) -> None:
+        """Give the worker the state in which the step leaves the queues, if it is a new one.
 
-    def _renew(self, now: float) -> None:
-        """Hand the newest state to the worker; while it is in trouble, rank by the fallback."""
-        snapshot, rows = self.table.snapshot(now, self._limits, self._latency)
+        To be called once the step is scheduled: then who was admitted or preempted in it is so in
+        the table, and the plan is about what its own step will find. An engine that never calls
+        this has it done in `plan`, where the step's own decisions are not in the table yet.
+        """
+        self._handed_over = True
+        if not self._worker.instant and not self._in_trouble and self._wants_plan():
+            self._submit()
+
+    def _wants_plan(self) -> bool:
+        if not len(self.table) or (self._worker.busy and not self._in_trouble):
+            return False
+        changed = self._stale or self.table.version != self._seen_version
+        return changed or self.plan_age(self._now) > self._max_plan_age
+
+    def _renew(self) -> None:
+        """Let the worker plan; while it is in trouble, rank by the fallback at once."""
+        job = self._submit()
+        self._collect(self._now)
+        if self._in_trouble:
+            self._fall_back(job)
+
+    def _submit(self) -> Job:
+        snapshot, rows = self.table.snapshot(self._now, self._limits, self._latency)
+        new = snapshot.live["serial"] > self._planned
+        snapshot.live["rank"][new] = UNRANKED  # a makeshift rank is no part of any plan
         job = Job(snapshot, rows, self._policy, self._guard)
         self._stale, self._seen_version = False, self.table.version
         if not self._worker.busy:
-            self._heard_at = now
+            self._heard_at = self._now
         self._worker.submit(job)
-        self._collect(now)
-        if self._in_trouble:
-            self._fall_back(job)
+        return job
 
     def _collect(self, now: float) -> None:
         solved = self._worker.collect(now)
@@ -237,7 +263,7 @@ class Planner:
         self._preempt = put_in_force(self.table.rows, job, plan, promoted)
         self._gates = plan.max_num_seqs, plan.max_num_batched_tokens
         self._planned_at = job.snapshot.now
-        self._ranked = int(job.snapshot.live["serial"][-1])
+        self._planned = self._ranked = int(job.snapshot.live["serial"][-1])
         self.version += 1
 
     def _place_newcomers(self, now: float) -> None:

@@ -118,6 +118,7 @@ class SimulatedEngine:
         rows = self._table.rows
         self._running = self._running[np.argsort(rows["rank"][self._running], kind="stable")]
         decoding, chunked, chunks = self._schedule(decision)
+        self._planner.hand_over()
         context = int(rows["context"][decoding].sum())
         self.now += self._truth.step(chunked, len(decoding), context)
         self.steps += 1
