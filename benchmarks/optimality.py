@@ -43,20 +43,23 @@ def main(
         "exhaustive": against_exhaustive(exhaustive_instances, seed, most),
         "moore_hodgson": against_moore_hodgson(moore_instances, seed),
         "cpsat": against_cpsat(cpsat_instances, cpsat_seconds, seed),
+        "refined": against_cpsat(cpsat_instances, cpsat_seconds, seed, refine=True),
     }
     measures: list[Measure] = []
     for key, name, bar in (
         ("exhaustive", f"n <= {most}, 5 ms: as good as all orders, % of instances", 99.0),
         ("moore_hodgson", "n = 50, one slot, 20 ms: as many on time as Moore-Hodgson, %", 99.0),
         ("cpsat", f"n = 20..40, 10 ms: no worse than CP-SAT in {cpsat_seconds:g} s, %", 95.0),
+        ("refined", "  the same, against CP-SAT that goes on on the rollout's durations, %", None),
     ):
         if found := pairs[key]:
-            share = np.mean([ours <= other + SAME * abs(other) for ours, other in found])
-            measures.append(at_least(name, 100 * float(share), bar))
+            share = 100 * float(np.mean([a <= b + SAME * abs(b) for a, b in found]))
+            judged = Measure(name, f"{share:.1f}") if bar is None else at_least(name, share, bar)
+            measures.append(judged)
             worst = max(ours - other for ours, other in found)
             alike = np.mean([ours - other < SLIGHT for ours, other in found])
             figure = f"{100 * float(alike):.1f}% differ by less than {SLIGHT:g}, worst {worst:.3g}"
-            measures.append(Measure("  the same in requests", figure))
+            measures.append(Measure("  in requests", figure))
     finish(measures, quick, json, pairs)
 
 
@@ -82,13 +85,14 @@ def against_moore_hodgson(instances: int, seed: int) -> list[Pair]:
     return _each(instance, instances, seed, "Moore-Hodgson")
 
 
-def against_cpsat(instances: int, seconds: float, seed: int) -> list[Pair]:
+def against_cpsat(instances: int, seconds: float, seed: int, *, refine: bool = False) -> list[Pair]:
     """Costs after 10 ms of annealing, and of CP-SAT's order after seconds, on the rollout."""
+    solver = CpSat(time_limit_s=seconds, refine=refine)
 
     def instance(rng: np.random.Generator) -> Pair:
         n = int(rng.integers(20, 41))
         snapshot = varied(rng, n, slots=int(rng.integers(2, 9)))
-        return _cost(snapshot, 10.0), CpSat(time_limit_s=seconds).solve(problem(snapshot)).cost
+        return _cost(snapshot, 10.0), solver.solve(problem(snapshot)).cost
 
     return _each(instance, instances, seed, "CP-SAT")
 

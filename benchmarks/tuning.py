@@ -87,6 +87,7 @@ def main(
         list[str] | None, typer.Option(help="As often as wanted, by its own name; all.")
     ] = None,
     traces: Traces = None,
+    load: Annotated[list[float] | None, typer.Option(help="As often as wanted; 1 and 2.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Assignments of classes.")] = 3,
     limit: Annotated[int, typer.Option(min=1, help="Requests of each kind.")] = LIMIT,
     pictures: Annotated[Path, typer.Option(help="Folder for the pictures.")] = PICTURES,
@@ -101,9 +102,9 @@ def main(
     of 0.3; new predictions with lengths by experience (`history`), as exact ones never change.
     """
     sweeps = [s for s in SWEEPS if parameter is None or s.name in parameter]
-    loads = LOADS
+    loads = tuple(load or LOADS)
     if quick:
-        loads, seeds, limit = LOADS[-1:], 1, min(limit, 30)
+        loads, seeds, limit = loads[-1:], 1, min(limit, 30)
     pictures.mkdir(parents=True, exist_ok=True)
     jobs = [job for sweep in sweeps for job in _jobs(sweep, Mix(traces, limit), loads, seeds)]
     results = run_all(jobs, workers, "tuning")
