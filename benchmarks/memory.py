@@ -102,6 +102,7 @@ def _wait_for_plan(planner: Planner, limits: EngineLimits, latency: LinearLatenc
     wanted = planner.plans + 1
     while planner.plans < wanted:
         planner.plan(perf_counter(), limits, latency)
+        planner.hand_over()
         sleep(0.001)  # as a step would take
 
 
