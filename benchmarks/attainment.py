@@ -43,7 +43,8 @@ def main(
 ) -> None:
     """Simulate the mix under every policy; time to solve is charged.
 
-    The requests are those of benchmarks/mix.py, seed by seed the same under all policies.
+    The requests are those of benchmarks/mix.py, seed by seed the same under all policies, and so
+    are the guesses at their lengths.
     """
     loads, kinds = tuple(load or LOADS), tuple(policy or POLICIES)
     if quick:
@@ -53,8 +54,8 @@ def main(
     jobs = [
         Job(name, mix, x, seed, overrides)
         for x in loads
-        for name, overrides in _variants(kinds, lengths, set_ or [])
         for seed in range(seeds)
+        for name, overrides in _variants(kinds, lengths, set_ or [], seed)
     ]
     results = run_all(jobs, workers, f"{mix}, {lengths} lengths")
     _print_all(results, loads)
@@ -62,10 +63,11 @@ def main(
 
 
 def _variants(
-    kinds: tuple[str, ...], lengths: Lengths, own: list[str]
+    kinds: tuple[str, ...], lengths: Lengths, own: list[str], seed: int
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Name what is compared, with its settings."""
-    predictor = () if lengths is Lengths.exact else ("predictor={kind: noisy_classes}",)
+    guesses = f"predictor={{kind: noisy_classes, seed: {seed}}}"
+    predictor = () if lengths is Lengths.exact else (guesses,)
     for kind in kinds:
         yield kind, (f"policy={{kind: {kind}}}", *predictor, *(own if kind == "planned" else ()))
     if lengths is Lengths.classes and "planned" in kinds:

@@ -88,7 +88,8 @@ def finish(
 ) -> None:
     """Print the table, write the JSON, and exit with 1 if a bar is missed by a full run."""
     measures = list(measures)
-    print_table(measures)
+    if measures:
+        print_table(measures)
     if file is not None:
         save(measures, file, details)
     if quick:
