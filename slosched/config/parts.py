@@ -22,6 +22,7 @@ from slosched.policies.ssjf import Ssjf
 from slosched.policies.unions import by_kind
 from slosched.predictors.declared import Declared
 from slosched.predictors.history import History
+from slosched.predictors.noisy_classes import NoisyClasses
 from slosched.predictors.oracle import Oracle
 from slosched_solvers.anneal import Anneal
 from slosched_solvers.cpsat import CpSat
@@ -129,4 +130,6 @@ POLICIES: Mapping[str, type[Guarded]] = {
 }
 
 
-AnyPredictor = Annotated[Oracle | History | Declared | CustomPredictor, *by_kind("history")]
+AnyPredictor = Annotated[
+    Oracle | NoisyClasses | History | Declared | CustomPredictor, *by_kind("history")
+]

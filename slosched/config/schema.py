@@ -32,6 +32,7 @@ from slosched.core.tags import Tagger
 from slosched.planner import Planner
 from slosched.policies.unions import by_kind
 from slosched.predictors.history import History
+from slosched.predictors.noisy_classes import NoisyClasses
 from slosched.predictors.oracle import Oracle
 from slosched.traces.workload import AssignRule, Gamma, Poisson, Recorded
 from slosched_server.settings import ServerSettings
@@ -221,11 +222,13 @@ class Settings(BaseModel):
         predictor = self.predictor
         if isinstance(predictor, CustomPredictor):
             return cast("Predictor", predictor.build())
-        if not isinstance(predictor, Oracle):
+        if not isinstance(predictor, Oracle | NoisyClasses):
             return replace(predictor)  # without what it learnt in another run
         if trace is None:
-            raise ConfigError("predictor.kind: oracle knows lengths from a trace: offline only")
-        return Oracle(lengths={t.request.request_id: t.output_tokens for t in trace})
+            raise ConfigError(
+                f"predictor.kind: {predictor.kind} knows lengths from a trace: offline only"
+            )
+        return replace(predictor, lengths={t.request.request_id: t.output_tokens for t in trace})
 
 
 def dump(settings: Settings) -> dict[str, Any]:

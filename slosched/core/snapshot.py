@@ -38,6 +38,7 @@ LIVE = np.dtype(
 )
 UNRANKED = np.iinfo(np.int64).max
 SCENARIOS = ("short", "length", "long")  # medians of the thirds of what a length may come to be
+QUANTILES = (1 / 6, 1 / 2, 5 / 6)
 
 
 @dataclass(frozen=True, slots=True)

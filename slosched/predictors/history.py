@@ -2,29 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
 
 from slosched.core.request import Request
+from slosched.core.snapshot import QUANTILES
 from slosched.core.types import FloatArray, IntArray
+from slosched.predictors.quantiles import left_to_say
 
 BINS = 96
 RATIO = 2 ** (1 / 6)  # between bin edges: 1 token to 65,536, within 12%
 CENTRES: FloatArray = np.power(RATIO, np.arange(BINS, dtype=np.float64))
+# Past all experience, P(length > x) = produced / x: what is to come, in units of what is out.
+BEYOND: FloatArray = 1 / (1 - np.array(QUANTILES)) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """Expect what requests of the class had left to say once they had said as much.
 
-    E[length - produced | length > produced] over a histogram of finished lengths per class, with
-    exponential forgetting; a class without experience starts from `prior_tokens`.
+    Quantiles of length - produced among the longer ones, over a histogram of finished lengths per
+    class, with exponential forgetting; a class without experience starts from `prior_tokens`. Of
+    an answer longer than any before, as much again is expected, as likely more as less.
 
     Parameters
     ----------
     prior_tokens
-        Expected output tokens before anything was observed.
+        Mean of the exponential distribution of lengths that stands in for experience.
     prior_weight
         Finished requests that the prior counts for.
     half_life
@@ -50,13 +56,15 @@ class History:
         self._counts[request.slo_class] = counts
 
     def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
-        """Expect this many more tokens: at least 1, and at most what `max_tokens` allows."""
-        left = np.empty(len(requests))
-        for i, request in enumerate(requests):
-            left[i] = self._expected(self._histogram(request.slo_class), int(produced[i]))
-            if request.max_tokens is not None:
-                left[i] = min(left[i], request.max_tokens - produced[i])
-        return np.maximum(left, 1.0)
+        """Expect so many more tokens, shape (n, 3): at most what `max_tokens` allows."""
+        left = np.empty((len(requests), len(QUANTILES)))
+        for slo_class, members in _by_class(requests).items():
+            cumulative = np.cumsum(self._histogram(slo_class))
+            left[members] = left_to_say(CENTRES, cumulative, produced[members])
+        as_much_again = np.maximum(produced, 1)[:, None] * BEYOND
+        left = np.where(np.isnan(left), as_much_again, left)
+        allowed = np.array([inf if r.max_tokens is None else r.max_tokens for r in requests])
+        return np.clip(left, 1.0, np.maximum(allowed - produced, 1.0)[:, None])
 
     def _histogram(self, slo_class: str) -> FloatArray:
         counts: FloatArray | None = self._counts.get(slo_class)
@@ -66,13 +74,12 @@ class History:
             counts = self.prior_weight * density / density.sum()
         return counts
 
-    @staticmethod
-    def _expected(counts: FloatArray, produced: int) -> float:
-        longer = produced < CENTRES
-        weight = counts[longer].sum()
-        if weight < 1e-6:
-            return float(max(produced, 1))  # past all experience: as much again
-        return float((counts[longer] * (CENTRES[longer] - produced)).sum() / weight)
+
+def _by_class(requests: Sequence[Request]) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = {}
+    for i, request in enumerate(requests):
+        members.setdefault(request.slo_class, []).append(i)
+    return members
 
 
 def _bin(output_tokens: int) -> int:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import orjson
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +30,6 @@ from slosched.policies.least_slack import LeastSlack
 from slosched.policies.planned import Planned
 from slosched.policies.priority import Priority
 from slosched.policies.sjf import Sjf
-from slosched.predictors.history import History
 from slosched.predictors.oracle import Oracle
 from slosched.sim.engine import SimulatedEngine
 from slosched.sim.offline import plan_offline
@@ -215,20 +213,3 @@ def test_the_kernel_and_the_simulator_agree_on_a_plan() -> None:
     records, _, _ = simulated(trace, Fixed(), limits)
     assert order
     np.testing.assert_allclose(records.finish, plan.solution.finish, rtol=0.02)
-
-
-def test_history_learns_what_is_left_given_what_was_said() -> None:
-    history = History(prior_tokens=500)
-    short = Request("a", 0, 10, Slo(), "short")
-    cold = history.remaining([short], np.array([0]))[0]
-    for _ in range(300):
-        history.observe(short, 20)
-        history.observe(Request("b", 0, 10, Slo(), "mixed"), 10)
-        history.observe(Request("c", 0, 10, Slo(), "mixed"), 1000)
-    assert cold == pytest.approx(500, rel=0.1)
-    assert history.remaining([short], np.array([0]))[0] < 40
-    mixed = [Request("d", 0, 10, Slo(), "mixed")] * 2
-    at_start, after_50 = history.remaining(mixed, np.array([0, 50]))
-    assert after_50 > 1.5 * at_start  # the short ones are out of the question by then
-    capped = Request("e", 0, 10, Slo(), "mixed", max_tokens=60)
-    assert history.remaining([capped], np.array([50]))[0] <= 10
