@@ -13,7 +13,7 @@ class MarginRule(Protocol):
         """The factor before anything was seen."""
         ...
 
-    def after(self, factor: float, stretch: float, weight: float) -> float:
+    def after(self, factor: float, stretch: float) -> float:
         """Return the next factor.
 
         Parameters
@@ -22,8 +22,6 @@ class MarginRule(Protocol):
             The one in force.
         stretch
             What something took, over what the latency model by itself made of it.
-        weight
-            How much that tells, from 0 to 1.
         """
         ...
 
@@ -50,7 +48,7 @@ class Fixed:
         """The factor."""
         return self.factor
 
-    def after(self, factor: float, stretch: float, weight: float) -> float:  # noqa: ARG002 - a rule's signature
+    def after(self, factor: float, stretch: float) -> float:  # noqa: ARG002 - a rule's signature
         """Return the same again."""
         return factor
 
@@ -59,9 +57,9 @@ class Fixed:
 class Learned:
     """Follow a quantile of how late plans come true, by small steps.
 
-    Robbins and Monro (1951) on the quantile loss: up by `rate * quantile` after something that
-    took longer, down by `rate * (1 - quantile)` after something that did not; on the logarithm.
-    How much longer does not matter, so that outliers do not.
+    Robbins and Monro (1951) on the quantile loss, on the logarithm: up by `rate * quantile` after
+    something that took longer than reckoned with, down by `rate * (1 - quantile)` after something
+    that did not. How much longer does not matter, so that outliers do not.
 
     Parameters
     ----------
@@ -79,7 +77,7 @@ class Learned:
     """
 
     kind: Literal["learned"] = "learned"
-    quantile: float = 0.5
+    quantile: float = 0.6
     most: float = 2.0
     rate: float = 0.01
 
@@ -96,10 +94,9 @@ class Learned:
         """No margin."""
         return 1.0
 
-    def after(self, factor: float, stretch: float, weight: float) -> float:
+    def after(self, factor: float, stretch: float) -> float:
         """Move a small step towards the quantile."""
-        late = stretch > factor
-        move = self.rate * weight * (self.quantile - (not late))
+        move = self.rate * (self.quantile - (stretch <= factor))
         return exp(min(max(log(factor) + move, 0.0), log(self.most)))
 
 
@@ -116,6 +113,6 @@ class Margin:
         self.factor = rule.first
         self._rule = rule
 
-    def learn(self, stretch: float, weight: float = 1.0) -> None:
+    def learn(self, stretch: float) -> None:
         """Take note of how much longer something took than the latency model had it."""
-        self.factor = self._rule.after(self.factor, stretch, weight)
+        self.factor = self._rule.after(self.factor, stretch)

@@ -20,7 +20,7 @@ from slosched.planner.expectations import Expectations, Outcome
 from slosched.planner.job import Job, Solved
 from slosched.planner.margin import Learned, Margin, MarginRule
 from slosched.planner.ranks import newcomers_rank, put_in_force, still_there
-from slosched.planner.samples import sample_snapshots
+from slosched.planner.samples import sample_table, snapshots_of
 from slosched.planner.workers import Inline, Worker
 
 _T = TypeVar("_T")
@@ -125,7 +125,7 @@ class Planner:
     def add(self, request: Request) -> int:
         """Enter a request that waits, and return its row."""
         row = self.table.add(request)
-        self._predict(np.array([row]))
+        self._predict(self.table, np.array([row]))
         return row
 
     def remove(self, request_id: str, output_tokens: int | None = None) -> None:
@@ -165,7 +165,7 @@ class Planner:
         self._preempt = nobody()
 
         # 1. Take stock: what was predicted, what came true, who starves.
-        self._stale |= self._predict(live) and self._worker.instant
+        self._stale |= self._predict(table, live) and self._worker.instant
         self._stale |= self._tick(live)
         self._learn(self._expectations.outcomes(table.rows, live, now))
 
@@ -302,13 +302,13 @@ class Planner:
             if outcome.what == "finish" and outcome.horizon > _SHORTEST * self._latency.base:
                 self.margin.learn(outcome.stretch * factor)
 
-    def _predict(self, rows: IntArray) -> bool:
+    def _predict(self, table: LiveTable, rows: IntArray) -> bool:
         every = self._repredict_tokens
         try:
-            return self.table.predict(self._predictor, every, rows)
+            return table.predict(self._predictor, every, rows)
         except Exception as error:
             self._failed("prediction_failed", self._predictor, error)
-            return self.table.predict(_Blind(), every, rows)
+            return table.predict(_Blind(), every, rows)
 
     def _tick(self, live: IntArray) -> bool:
         try:
@@ -330,7 +330,9 @@ class Planner:
 
         It works in the calling thread, with a table of its own; nothing that fails is raised.
         """
-        for snapshot in sample_snapshots(self._predictor, limits, latency):
+        table = sample_table()
+        self._predict(table, table.live())
+        for snapshot in snapshots_of(table, limits, latency):
             solved = Job(snapshot, np.arange(len(snapshot)), self._policy, self._guard).solve()
             if solved.error is not None:
                 self._failed("plan_failed", self._policy, solved.error)
