@@ -43,5 +43,6 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
             raise ConfigError(f"{path}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ConfigError(f"{path}: is no UTF-8 text") from None
-    document = apply_overrides(document, environment(os.environ, Settings.model_fields))
+    names = [info.alias or name for name, info in Settings.model_fields.items()]
+    document = apply_overrides(document, environment(os.environ, names))
     return validate(apply_overrides(document, overrides), TypeAdapter(Settings))

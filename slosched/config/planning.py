@@ -17,7 +17,11 @@ ALLOWANCE_MS = 2.0
 
 
 class PlannerSettings(BaseModel):
-    """How planning runs beside the engine."""
+    """How planning runs beside the engine.
+
+    `solve_ms` is what a solve is charged in virtual time: null for the solver's budget and what
+    comes on top, 0 to solve in the step and free of charge.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,7 +53,7 @@ class PlannerSettings(BaseModel):
         if not offline:
             return Beside()
         solve_ms = solve_time_ms(policy) if self.solve_ms is None else self.solve_ms
-        return Charged(solve_ms / 1e3)
+        return Charged(solve_ms / 1e3) if solve_ms > 0 else Inline()
 
 
 def solve_time_ms(policy: Policy) -> float:
