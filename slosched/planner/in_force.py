@@ -1,0 +1,79 @@
+"""The plan in force: what it decided, how old it is, and whom it does not know."""
+
+import numpy as np
+
+from slosched.core.latency import LinearLatency
+from slosched.core.live import LiveTable
+from slosched.core.plan import Plan, nobody
+from slosched.core.snapshot import UNRANKED, EngineLimits, Snapshot
+from slosched.core.types import IntArray
+from slosched.planner.decision import Decision
+from slosched.planner.job import Job
+from slosched.planner.ranks import newcomers_rank, put_in_force
+
+_PLANS_TO_WAIT = 3  # a newcomer may have to wait for the solve in flight, then for its own
+
+
+class InForce:
+    """Writes the ranks of a table: those of the newest plan, and of who came since.
+
+    Attributes
+    ----------
+    version
+        Grows whenever a rank changed.
+    """
+
+    def __init__(self, table: LiveTable) -> None:
+        self.version = 0
+        self._table = table
+        self._gates: tuple[int | None, int | None] = (None, None)
+        self._preempt: IntArray = nobody()
+        self._taken_at: float | None = None  # when its snapshot was, s
+        self._delay = 0.0  # from the snapshot of the newest plan until it came into force, s
+        self._known = -1  # the newest request that the plan knows, by serial
+        self._ranked = -1  # the newest request that has a rank
+
+    def age(self, now: float) -> float:
+        """Seconds since the plan's snapshot; 0 if there is no plan."""
+        return 0.0 if self._taken_at is None else now - self._taken_at
+
+    def is_newer(self, job: Job) -> bool:
+        """Whether the plan in force is about a newer state than a job's."""
+        return self._taken_at is not None and job.snapshot.now < self._taken_at
+
+    def put(self, job: Job, plan: Plan, promoted: IntArray, now: float) -> None:
+        """Let a plan take the place of the one before."""
+        self._preempt = put_in_force(self._table.rows, job, plan, promoted)
+        self._gates = plan.max_num_seqs, plan.max_num_batched_tokens
+        self._taken_at, self._delay = job.snapshot.now, now - job.snapshot.now
+        self._known = self._ranked = int(job.snapshot.live["serial"][-1])
+        self.version += 1
+
+    def drop(self) -> None:
+        """Forget the plan: all whom it knew are gone."""
+        self._taken_at, self._gates, self._preempt = None, (None, None), nobody()
+
+    def forget_makeshift_ranks(self, snapshot: Snapshot) -> None:
+        """Mark in a snapshot whom the plan does not know: their rank is no part of any plan."""
+        snapshot.live["rank"][snapshot.live["serial"] > self._known] = UNRANKED
+
+    def place_newcomers(self, now: float, limits: EngineLimits, latency: LinearLatency) -> None:
+        """Rank whom neither a plan nor this has ranked yet."""
+        rows, live = self._table.rows, self._table.live()
+        first = np.searchsorted(rows["serial"][live], self._ranked, side="right")
+        new = live[first:]
+        if len(new):
+            newcomers = Snapshot(now, rows[new], limits, latency)
+            rows["rank"][new] = newcomers_rank(newcomers, _PLANS_TO_WAIT * self._delay)
+            self._ranked = int(rows["serial"][new[-1]])
+            self.version += 1
+
+    def decide(self, limits: EngineLimits) -> Decision:
+        """Return what the plan asks of the next step; it preempts once."""
+        preempt, self._preempt = self._preempt, nobody()
+        sequences, tokens = self._gates
+        return Decision(
+            preempt,
+            min(sequences or limits.max_num_seqs, limits.max_num_seqs),
+            min(tokens or limits.max_num_batched_tokens, limits.max_num_batched_tokens),
+        )
