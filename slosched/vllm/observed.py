@@ -44,10 +44,9 @@ class ObservedLatency:
     def __init__(self, initial: LinearLatency) -> None:
         self.model = initial
         self._in_flight: deque[_InFlight] = deque()
-        self._steps: dict[bool, deque[tuple[float, ...]]] = {
-            prefill: deque(maxlen=_KEPT) for prefill in (False, True)
-        }
-        self._new = 0
+        # Of pure decoding, then with prefill: what each of the newest steps computed, and took.
+        self._steps = np.zeros((2, _KEPT, len(StepShape._fields) + 1))
+        self._seen = [0, 0]
         self._last_finish = -np.inf
 
     def start(self, step: object, shape: StepShape, now: float) -> None:
@@ -68,11 +67,15 @@ class ObservedLatency:
     def _add(self, shape: StepShape, seconds: float) -> None:
         if seconds <= 0:
             return
-        self._steps[shape.prefill_tokens > 0].append((*shape, seconds))
-        self._new += 1
-        if self._new >= _REFIT:
-            self._new = 0
-            self._refit(np.array([*self._steps[False], *self._steps[True]]))
+        kind = int(shape.prefill_tokens > 0)
+        self._steps[kind, self._seen[kind] % _KEPT] = (*shape, seconds)
+        self._seen[kind] += 1
+        if sum(self._seen) % _REFIT == 0:
+            self._refit(self._kept())
+
+    def _kept(self) -> FloatArray:
+        pairs = zip(self._steps, self._seen, strict=True)
+        return np.concatenate([steps[:seen] for steps, seen in pairs])
 
     def _refit(self, observed: FloatArray) -> None:
         steps, seconds = observed[:, :3], observed[:, 3]

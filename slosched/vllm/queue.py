@@ -1,38 +1,105 @@
-"""The waiting queue whose order the scheduler sets."""
+"""The waiting queue that follows the plan."""
 
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Iterator
 
-from vllm.v1.core.sched.request_queue import FCFSRequestQueue
+import numpy as np
+from vllm.v1.core.sched.request_queue import RequestQueue
 from vllm.v1.request import Request
 
-from slosched.core.types import IntArray
+from slosched.vllm.stock import Stock
 
 
-class PlannedQueue(FCFSRequestQueue):
-    """vLLM's first-come queue, brought into the plan's order before a step.
+class PlannedQueue(RequestQueue):
+    """Hands out requests by their ranks in the planner's table.
 
-    Whatever vLLM puts back in front (a preempted request, one that it skipped) stays there
-    until the scheduler sorts the queue.
+    Ranks are looked at when vLLM asks for somebody, which it does only where a slot is free, and
+    once for each plan. Streaming sessions have no rank and go first, requests that could not be
+    entered into the plan have none and go last; both as they come.
 
-    Attributes
-    ----------
-    disturbed
-        Whether somebody was put in front since the queue was sorted last: what vLLM skips, it
-        puts back where it was, but whom it preempts has a place in the plan.
+    What vLLM puts back in front (a preempted request, one that it skipped) stays there until the
+    next plan gives it a place.
     """
 
-    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - a deque's
-        super().__init__(*args)
-        self.disturbed = False
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+        self._front: deque[Request] = deque()
+        self._row_of: dict[Request, int] = {}  # who has a place in the plan, as they came
+        self._request_in: dict[int, Request] = {}
+        self._next: list[int] = []  # rows by rank, as of the last look; the last goes first
+        self._back: deque[Request] = deque()
+
+    def follow_plan(self) -> None:
+        """Forget the old ranks: there is a new plan."""
+        self._next = []
+        front, self._front = self._front, deque()
+        for request in front:
+            self.add_request(request)
+
+    def add_request(self, request: Request) -> None:
+        """Add a request that came."""
+        row = self._stock.row(request)
+        if row is None:
+            (self._front if request.resumable else self._back).append(request)
+        else:
+            self._row_of[request] = row
+            self._request_in[row] = request
+
+    def peek_request(self) -> Request:
+        """Say who goes next; IndexError if nobody waits."""
+        if self._front:
+            return self._front[0]
+        if self._row_of:
+            return self._request_in[self._by_rank()[-1]]
+        return self._back[0]
+
+    def pop_request(self) -> Request:
+        """Take out who goes next; IndexError if nobody waits."""
+        if self._front:
+            return self._front.popleft()
+        if not self._row_of:
+            return self._back.popleft()
+        request = self._request_in.pop(self._by_rank().pop())
+        del self._row_of[request]
+        return request
 
     def prepend_request(self, request: Request) -> None:
-        """Put a request that lost its slot in front."""
-        super().prepend_request(request)
-        self.disturbed = True
+        """Put a request in front of all others."""
+        self._front.appendleft(request)
 
-    def sort(self, places: IntArray) -> None:
-        """Sort by place, shape (len(self),), smallest first; equals keep their order."""
-        requests = list(self)
-        self.clear()
-        self.extend([requests[i] for i in places.argsort(kind="stable").tolist()])
-        self.disturbed = False
+    def prepend_requests(self, requests: Iterable[Request]) -> None:
+        """Put requests in front of all others, the last of them first, as a deque does."""
+        self._front.extendleft(requests)
+
+    def remove_request(self, request: Request) -> None:
+        """Take out a request; ValueError if it is not there."""
+        if request not in self._row_of:
+            (self._front if request in self._front else self._back).remove(request)
+            return
+        del self._request_in[self._row_of.pop(request)]
+        self._next = []  # the row may soon be another's
+
+    def remove_requests(self, requests: Iterable[Request]) -> None:
+        """Take out those of the requests that are there."""
+        for request in requests:
+            if request in self._row_of or request in self._front or request in self._back:
+                self.remove_request(request)
+
+    def __bool__(self) -> bool:
+        return bool(self._row_of or self._front or self._back)
+
+    def __len__(self) -> int:
+        return len(self._row_of) + len(self._front) + len(self._back)
+
+    def __iter__(self) -> Iterator[Request]:
+        yield from self._front
+        if self._row_of:
+            yield from [self._request_in[row] for row in reversed(self._by_rank())]
+        yield from self._back
+
+    def _by_rank(self) -> list[int]:
+        if len(self._next) < len(self._row_of):  # nobody looked yet, or somebody came since
+            rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
+            order = self._stock.ranks(rows).argsort(kind="stable")
+            self._next = rows[order[::-1]].tolist()
+        return self._next

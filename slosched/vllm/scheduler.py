@@ -1,10 +1,9 @@
-"""The scheduler class that vLLM loads: take stock, plan, apply; then vLLM schedules."""
+"""The scheduler class that vLLM loads: plan, apply, let vLLM schedule, take stock."""
 
 import time
 from collections.abc import Callable, Sequence
 from threading import Thread
 
-import numpy as np
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutputs
@@ -52,9 +51,10 @@ class SloScheduler(AsyncScheduler):
         self._shield = Shield(self._metrics)
         self._telemetry = Telemetry(self._planner, self._metrics)
         self._stock = Stock(self._planner.table)
-        self.waiting = PlannedQueue()
-        self._unsettled: dict[str, Request] = {}  # outputs change their rows, see _settle
-        self._applied_version = -1
+        self.waiting = PlannedQueue(self._stock)
+        # Drafted tokens may be rejected, and KV blocks of others may fail to arrive.
+        self._takes_back = bool(self.num_spec_tokens or self.connector)
+        self._followed = -1  # version of the plan that the waiting queue follows
         with self._shield("warming up"):
             self._warm_up()
 
@@ -81,12 +81,12 @@ class SloScheduler(AsyncScheduler):
     # -- requests come and go ------------------------------------------------------------------
 
     def add_request(self, request: Request) -> None:
-        """Enter a new request into the plan; it joins the end of the queue until then."""
+        """Enter a new request into the plan, then into the queue."""
         continues_session = request.request_id in self.requests
-        super().add_request(request)
         if not continues_session and not request.resumable:
             with self._shield("entering a request"):
                 self._enter(request)
+        super().add_request(request)
 
     def _enter(self, request: Request) -> None:
         tag = self._tag(request)
@@ -128,7 +128,6 @@ class SloScheduler(AsyncScheduler):
         row = self._stock.forget(request)
         if row is None:
             return
-        self._unsettled.pop(request.request_id, None)
         length = request.num_output_tokens if request.status in _CAME_TO_ITS_END else None
         if length:
             guess = self._planner.table.rows["first_guess"][row]
@@ -151,23 +150,26 @@ class SloScheduler(AsyncScheduler):
         started = time.perf_counter()
         lowered: dict[str, int] = {}
         with self._shield("planning"):
-            # 1. Take stock.
-            self._stock.take(self.running)
-
-            # 2. Plan.
+            # 1. Plan.
             decision = self._planner.plan(self.clock(), self._limits, self._latency.model)
 
-            # 3. Apply.
+            # 2. Apply.
             victims = self._victims(decision.preempt.tolist())
+            self._stock.sort(self.running)
             running = len(self.running) - len(victims)
             lowered = ceilings(self, decision, running, self._stock.decoding)
-            self._stock.sort(self.running)
             self._preempt(victims)
-            self._sort_waiting()
+            if self._planner.version != self._followed:
+                self._followed = self._planner.version
+                self.waiting.follow_plan()
         with held_to(self, lowered):
             output = super().schedule(*args, **kwargs)
-        with self._shield("noting a step"):
-            self._note_step(output, started)
+        with self._shield("taking stock"):
+            # 3. Take stock, for the next plan.
+            shape = self._stock.advance(output, self.running)
+            if shape is not None:
+                self._latency.start(output, shape, started)
+            self._telemetry.step(self._shield.take_seconds())
         return output
 
     def _victims(self, rows: Sequence[int]) -> list[Request]:
@@ -189,31 +191,12 @@ class SloScheduler(AsyncScheduler):
             # It may resume in this very step, and must not pass for one that never stopped.
             self.prev_step_scheduled_req_ids.discard(victim.request_id)
 
-    def _sort_waiting(self) -> None:
-        # While ranks stay, so do places; but vLLM puts in front whom it preempts.
-        if self.waiting.disturbed or self._planner.version != self._applied_version:
-            self.waiting.sort(self._stock.places(self.waiting))
-            self._applied_version = self._planner.version
-
     def _preempt_request(self, request: Request, *args: object, **kwargs: object) -> None:
         """Note a preemption, ours or vLLM's own for want of KV."""
         super()._preempt_request(request, *args, **kwargs)
         with self._shield("noting a preemption"):
-            row = self._stock.row(request)
-            if row is not None:
-                self._planner.table.preempt(row, request.num_tokens)
-                self._stock.wait(request, cached_tokens(self.kv_cache_manager, request))
-                self._unsettled[request.request_id] = request
-
-    def _note_step(self, output: SchedulerOutput, started: float) -> None:
-        admitted = self._stock.admitted(self.running)
-        shape = self._stock.shape(output, len(admitted))
-        if shape is not None:
-            self._latency.start(output, shape, started)
-        for row, request in admitted:
-            self._planner.table.admit(row)
-            self._unsettled[request.request_id] = request
-        self._telemetry.step(self._shield.take_seconds())
+            if self._stock.row(request) is not None:
+                self._stock.preempt(request, cached_tokens(self.kv_cache_manager, request))
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
@@ -225,22 +208,10 @@ class SloScheduler(AsyncScheduler):
         )
         with self._shield("noting an output"):
             now = self.clock()
-            self._settle(now)
+            if self._takes_back or self._stock.torn:
+                self._stock.correct(self.running)
+            self._stock.settle(now)
             self._latency.finish(scheduler_output, finished)
             if self._telemetry.due(now) or not self.requests:
                 self._telemetry.publish(now)
         return outputs
-
-    def _settle(self, now: float) -> None:
-        """Follow requests whose first token, or last one before a preemption, is in flight."""
-        live = self._planner.table.rows
-        for request_id, request in list(self._unsettled.items()):
-            row = self._stock.row(request)
-            if request.num_output_tokens and np.isnan(live["first_token"][row]):
-                live["first_token"][row] = now
-            settled = request.num_output_tokens > 0
-            if request.status == RequestStatus.PREEMPTED:
-                self._stock.wait(request, int(live["context"][row]))
-                settled = not request.num_stale_output_tokens
-            if settled:
-                del self._unsettled[request_id]

@@ -1,143 +1,231 @@
-"""Reads vLLM's own state into the planner's table: before every step, so fast."""
+"""Keeps the planner's table up to what vLLM does with its requests."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import repeat
 
 import numpy as np
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.request import Request
+from vllm.v1.request import Request, RequestStatus
 
 from slosched.core.live import LiveTable
-from slosched.core.types import BoolArray, IntArray
+from slosched.core.types import IntArray
 from slosched.vllm.observed import StepShape
 
-_FIRST, _LAST = -(2**61) - 1, 2**61 + 1  # before and behind all ranks that planners give
-_NONE = np.empty(0, dtype=np.int64)
+_NOBODY = np.empty(0, dtype=np.int64)
 
 
 class Stock:
     """Which row of the table each of vLLM's requests has, and how far it has come.
 
-    What is known of the running requests is kept in arrays in the order of vLLM's own list, and
-    looked up anew only where that list has changed. Streaming sessions have no row and go first;
-    requests that could not be entered have none and go last.
+    Progress is written when vLLM has just scheduled a step, from what the step computes. Asking
+    hundreds of requests one by one would take longer than all else: those who decode go on by a
+    token each, and only the few that are being prefilled are looked at, unless numbers do not
+    add up. Requests without a row, such as streaming sessions, are left out.
+
+    Attributes
+    ----------
+    decoding
+        How many running requests had all of their prompts computed when they were sorted last.
+    torn
+        Whether an error left a step half written.
     """
 
     def __init__(self, table: LiveTable) -> None:
+        from slosched.vllm import kernels  # brings numba
+
+        self._kernels = kernels
         self._table = table
-        self._row_of: dict[Request, int] = {}
-        # By row: tokens to compute before the request speaks (again); of these, in its prompt.
-        self._goal = self._prompt = _NONE
-        self._running: list[Request] = []
-        self._rows = _NONE  # of `_running`, -1 where there is none
-        self._known: BoolArray | slice = slice(None)  # who has a row
-        self._chunk: BoolArray = _NONE > 0  # who is still being prefilled
+        self._row_of: dict[str, int] = {}
+        # By row: tokens to compute until the request speaks (again), tokens of its prompt, and
+        # tokens that this step computes, which are 1 but for a moment.
+        self._goal, self._prompt, self._tokens = _by_row(len(table.rows))
+        self._rows = _NOBODY  # of the running requests, in vLLM's order; -1 where there is none
+        self._prefilling: dict[str, Request] = {}
+        self._unsettled: dict[str, Request] = {}  # whose rows an output will change
+        self.decoding = 0
+        self.torn = False
+        self._compile()
 
     def __len__(self) -> int:
         return len(self._row_of)
 
-    @property
-    def decoding(self) -> int:
-        """How many of the running requests took their whole prompts before this step."""
-        return len(self._chunk) - int(np.count_nonzero(self._chunk))
-
     def row(self, request: Request) -> int | None:
         """Row of a request, None if it has none."""
-        return self._row_of.get(request)
+        return self._row_of.get(request.request_id)
+
+    def ranks(self, rows: IntArray) -> IntArray:
+        """Places in the plan, the least goes first."""
+        ranks: IntArray = self._table.rows["rank"][rows]
+        return ranks
+
+    # -- requests come, wait and go ------------------------------------------------------------
 
     def enter(self, request: Request, row: int) -> None:
-        """Take in a new request."""
-        missing = len(self._table.rows) - len(self._goal)
-        if missing > 0:
-            self._goal = np.concatenate((self._goal, np.zeros(missing, dtype=np.int64)))
-            self._prompt = np.concatenate((self._prompt, np.zeros(missing, dtype=np.int64)))
-        self._row_of[request] = row
+        """Take in a new request, which the table has in `row`."""
+        known = len(self._goal)
+        if len(self._table.rows) > known:
+            grown = _by_row(len(self._table.rows))
+            grown[:2, :known] = self._goal, self._prompt
+            self._goal, self._prompt, self._tokens = grown
+        self._row_of[request.request_id] = row
         self._goal[row] = self._prompt[row] = request.num_prompt_tokens
 
     def wait(self, request: Request, cached: int) -> None:
         """Write what a waiting request has to compute, `cached` tokens of which it need not."""
-        row, live = self._row_of[request], self._table.rows
+        row = self._row_of[request.request_id]
+        live = self._table.rows[row]
         self._goal[row] = request.num_tokens
-        live["context"][row] = cached
-        live["prefill"][row] = max(request.num_tokens - cached, 1)
-        live["produced"][row] = request.num_output_tokens
+        live["context"], live["prefill"] = cached, max(request.num_tokens - cached, 1)
+        live["produced"] = request.num_output_tokens
+
+    def preempt(self, request: Request, cached: int) -> None:
+        """Note that a request lost its slot and waits again."""
+        row = self._row_of[request.request_id]
+        self._table.preempt(row, request.num_tokens)
+        self.wait(request, cached)
+        self._stop(request, row)
+        self._unsettled[request.request_id] = request
 
     def forget(self, request: Request) -> int | None:
         """Forget a request that ended; return the row that it had, if it had one."""
-        return self._row_of.pop(request, None)
+        row = self._row_of.pop(request.request_id, None)
+        if row is not None:
+            self._stop(request, row)
+            self._unsettled.pop(request.request_id, None)
+        return row
 
-    def take(self, running: list[Request]) -> None:
-        """Write how far the running requests have come."""
-        if running != self._running:
-            self._follow(running)
-        live, rows = self._table.rows, self._rows
-        computed = np.fromiter([r.num_computed_tokens for r in running], np.int64, len(running))
-        self._chunk = computed < self._goal[rows]
-        rows, computed = rows[self._known], computed[self._known]
-        # Who has said nothing has a step to come: its first token is in flight at the best.
-        silent = np.isnan(live["first_token"][rows])
-        prefill = np.maximum(self._goal[rows] - computed, silent)
-        # Each token computed since then has brought one, or will when its step is over.
-        said = computed + 1 - self._prompt[rows]
-        live["prefill"][rows], live["context"][rows] = prefill, computed
-        live["produced"][rows] = np.where(prefill > 0, live["produced"][rows], said)
+    def _stop(self, request: Request, row: int) -> None:
+        self._rows = self._kernels.without(self._rows, row)
+        self._prefilling.pop(request.request_id, None)
+
+    # -- one step ------------------------------------------------------------------------------
 
     def sort(self, running: list[Request]) -> None:
-        """Bring the running requests, whose stock was just taken, into the plan's order.
+        """Bring the running requests into the plan's order.
 
         The first get the token budget first: prompts take what decoding leaves, as the rollout
         has it. The last is vLLM's victim when KV blocks run out.
         """
-        places = self._places(running, self._rows)
-        places[self._chunk] += _LAST - _FIRST + 1
-        if (places[1:] < places[:-1]).any():
-            order = np.argsort(places, kind="stable")
+        if len(self._rows) != len(running):
+            self._rows = self._rows_of([request.request_id for request in running])
+        live = self._table.rows
+        places, self.decoding, ordered = self._kernels.places(live, self._rows, self._goal)
+        if not ordered:
+            order = places.argsort(kind="stable")
             running[:] = [running[i] for i in order.tolist()]
-            self._follow(running)
-            self._chunk = self._chunk[order]
+            self._rows = self._rows[order]
 
-    def places(self, requests: Sequence[Request]) -> IntArray:
-        """Place of each request in the plan."""
-        return self._places(requests, self._rows_of(requests))
+    def advance(self, output: SchedulerOutput, running: list[Request]) -> StepShape | None:
+        """Write what the step that vLLM just scheduled does to its requests, and sum it up.
 
-    def admitted(self, running: Sequence[Request]) -> list[tuple[int, Request]]:
-        """Say who got a slot in the step that vLLM just scheduled, and its row."""
-        runs, admitted = self._table.rows["running"], []
-        for request in reversed(running):  # vLLM appends whom it admits
-            row = self._row_of.get(request)
-            if row is None:
-                continue
-            if runs[row]:
-                break
-            admitted.append((row, request))
-        return admitted[::-1]
-
-    def shape(self, output: SchedulerOutput, admitted: int) -> StepShape | None:
-        """Sum up what a step computes, from the state before it; None if empty or unknown."""
+        Returns
+        -------
+        The step's shape; None if it is empty, or serves requests without a row.
+        """
         scheduled = output.num_scheduled_tokens
-        if not scheduled or not isinstance(self._known, slice):
+        if not scheduled:
             return None
-        live, rows = self._table.rows, self._rows
-        decoding = live["running"][rows] & (live["prefill"][rows] <= 1)
-        if len(scheduled) != len(rows) + admitted:  # somebody was left out
-            decoding &= [request.request_id in scheduled for request in self._running]
-        sequences = int(np.count_nonzero(decoding))
-        drafts = sum(map(len, output.scheduled_spec_decode_tokens.values()))
-        prefill_tokens = output.total_num_scheduled_tokens - sequences - drafts
-        return StepShape(prefill_tokens, sequences, int(live["context"][rows][decoding].sum()))
+        self.torn = True
+        fresh = len(output.scheduled_new_reqs) + len(output.scheduled_cached_reqs.resumed_req_ids)
+        rows = self._start(running[len(running) - fresh :], scheduled)
+        if self._adds_up(output, rows, len(running)):
+            served = self._rows = np.concatenate((self._rows, rows))
+        else:
+            served = self._look_at_all(scheduled)
+            self._rows = self._rows_of([request.request_id for request in running])
+        ours = served[served >= 0]
+        by_row = self._tokens, self._goal, self._prompt
+        shape = self._kernels.advance(self._table.rows, ours, *by_row)
+        self._admit(rows[rows >= 0])
+        for request in list(self._prefilling.values()):
+            if not request.is_prefill_chunk:
+                del self._prefilling[request.request_id]
+        self.torn = False
+        return StepShape(*shape) if len(ours) == len(served) else None
 
-    def _follow(self, running: list[Request]) -> None:
-        self._running = running.copy()
-        self._rows = self._rows_of(running)
-        known = self._rows >= 0
-        self._known = slice(None) if known.all() else known
+    def _start(self, admitted: Sequence[Request], scheduled: Mapping[str, int]) -> IntArray:
+        """Begin to follow those who got a slot, with what they found in the prefix cache."""
+        rows = self._rows_of([request.request_id for request in admitted])
+        for row, request in zip(rows.tolist(), admitted, strict=True):
+            if row >= 0:
+                found = request.num_computed_tokens - scheduled[request.request_id]
+                self._table.rows["context"][row] = found
+                self._prefilling[request.request_id] = request
+                self._unsettled[request.request_id] = request
+        return rows
 
-    def _rows_of(self, requests: Sequence[Request]) -> IntArray:
-        rows = map(self._row_of.get, requests, repeat(-1))
-        return np.fromiter(rows, dtype=np.int64, count=len(requests))
+    def _adds_up(self, output: SchedulerOutput, admitted: IntArray, running: int) -> bool:
+        """Say whether all who do not prefill decode one token each; note what the others do."""
+        scheduled = output.num_scheduled_tokens
+        idle, total = 0, running - len(self._prefilling)
+        for request_id in self._prefilling:
+            tokens = scheduled.get(request_id, 0)
+            self._tokens[self._row_of[request_id]] = tokens
+            idle += not tokens
+            total += tokens
+        return (
+            len(self._rows) + len(admitted) == running
+            and len(scheduled) == running - idle
+            and output.total_num_scheduled_tokens == total
+        )
 
-    def _places(self, requests: Sequence[Request], rows: IntArray) -> IntArray:
-        places: IntArray = np.minimum(self._table.rows["rank"][rows], _LAST - 1)
-        for i in np.flatnonzero(rows < 0).tolist():
-            places[i] = _FIRST if requests[i].resumable else _LAST
-        return places
+    def _look_at_all(self, scheduled: Mapping[str, int]) -> IntArray:
+        rows = self._rows_of(scheduled)
+        tokens = np.fromiter(scheduled.values(), dtype=np.int64, count=len(rows))
+        self._tokens[:] = 1
+        self._tokens[rows[rows >= 0]] = tokens[rows >= 0]
+        return rows
+
+    def _admit(self, rows: IntArray) -> None:
+        if len(rows):
+            self._kernels.admit(self._table.rows, self._table.live(), rows)
+            self._table.version += 1
+
+    def settle(self, now: float) -> None:
+        """Follow those whose first token, or last one before a preemption, was in flight."""
+        live = self._table.rows
+        for request in list(self._unsettled.values()):
+            row, said = self._row_of[request.request_id], request.num_output_tokens > 0
+            if said and np.isnan(live["first_token"][row]):
+                live["first_token"][row] = now
+            if request.status == RequestStatus.PREEMPTED:
+                self.wait(request, int(live["context"][row]))
+                settled = not request.num_stale_output_tokens
+            else:
+                self._place(request)
+                settled = said
+            if settled:
+                del self._unsettled[request.request_id]
+
+    def correct(self, running: Sequence[Request]) -> None:
+        """Ask the running requests how far they have come, one by one."""
+        for request in running:
+            if request.request_id in self._row_of:
+                self._place(request)
+                self._table.rows["running"][self._row_of[request.request_id]] = True
+        self._rows = self._rows_of([request.request_id for request in running])
+        self.torn = False
+
+    def _place(self, request: Request) -> None:
+        row, computed = self._row_of[request.request_id], request.num_computed_tokens
+        self._kernels.place(self._table.rows, row, computed, self._goal, self._prompt)
+
+    def _rows_of(self, request_ids: Collection[str]) -> IntArray:
+        rows = map(self._row_of.get, request_ids, repeat(-1))
+        return np.fromiter(rows, dtype=np.int64, count=len(request_ids))
+
+    def _compile(self) -> None:
+        """Call each kernel once, with nobody in it."""
+        live, nobody = self._table.rows, _NOBODY
+        self._kernels.without(nobody, 0)
+        self._kernels.places(live, nobody, self._goal)
+        self._kernels.advance(live, nobody, self._tokens, self._goal, self._prompt)
+        self._kernels.admit(live, nobody, nobody)
+        self._kernels.place(live.copy(), 0, 0, self._goal, self._prompt)
+
+
+def _by_row(rows: int) -> IntArray:
+    """Make room for goals, prompts and tokens of so many rows."""
+    made = np.zeros((3, rows), dtype=np.int64)
+    made[2] = 1
+    return made

@@ -284,8 +284,8 @@ class Engine:
         assert not scheduler.waiting
         assert self.free_blocks == self._free_at_start
         assert len(self.planner.table) == 0
-        assert not scheduler._unsettled
         assert not len(scheduler._stock)
+        assert not scheduler._stock._unsettled
 
 
 def _planned_by(
@@ -313,19 +313,24 @@ def _caught_by(shield: Shield) -> list[str]:
 
 
 def _check_stock(stock: Stock, planner: Planner) -> None:
-    """Hold what is written of the running requests against what vLLM says of each."""
-    take = stock.take
+    """Before each step, hold what the table says of running requests against what they say."""
+    sort = stock.sort
 
-    def taken(running: list[Request]) -> None:
-        take(running)
-        for request in running:
-            row = stock.row(request)
+    def sorted_(running: list[Request]) -> None:
+        sort(running)
+        rows = [stock.row(request) for request in running]
+        assert stock._rows.tolist() == [-1 if row is None else row for row in rows]
+        for request, row in zip(running, rows, strict=True):
             if row is not None:
                 live = planner.table.rows[row]
                 written = tuple(int(live[name]) for name in ("prefill", "context", "produced"))
-                assert written == progress(request), request.request_id
+                assert written == progress(request), (
+                    request.request_id,
+                    written,
+                    progress(request),
+                )
 
-    stock.take = taken  # type: ignore[method-assign]
+    stock.sort = sorted_  # type: ignore[method-assign]
 
 
 def progress(request: Request) -> tuple[int, int, int]:

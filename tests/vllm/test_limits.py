@@ -85,7 +85,6 @@ def test_prompts_take_what_decoding_leaves_of_the_plans_budget(
     computed = []
     for _ in range(4):
         engine.step()
-        engine.scheduler._stock.take(engine.scheduler.running)
         computed.append(int(engine.planner.table.rows["context"][row]))
     assert computed == [7, 14, 21, 28]
     engine.run()

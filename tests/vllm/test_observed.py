@@ -94,4 +94,4 @@ def test_lost_and_unknown_steps_do_not_count() -> None:
     observed.finish("known", 2.0)
     observed.finish("unknown", 3.0)
     assert not observed._in_flight
-    assert [step[-1] for step in observed._steps[False]] == [1.0]
+    assert observed._kept()[:, -1].tolist() == [1.0]

@@ -47,9 +47,9 @@ def test_what_was_said_of_the_cache_comes_true(tiny_model: Path, depth: int) -> 
     engine.add(Job("first", 60, 3))
     engine.run()
     engine.add(Job("same", 60, 3, begins_like="first"))
-    before = row(engine, "same")
+    told = int(row(engine, "same")["prefill"])
     tokens = engine.scheduler.schedule().num_scheduled_tokens["same"]
-    assert tokens == before["prefill"] == 60 - 3 * BLOCK
+    assert tokens == told == 60 - 3 * BLOCK
 
 
 def test_a_whole_prompt_in_the_cache_leaves_a_step_to_take(tiny_model: Path) -> None:

@@ -1,0 +1,128 @@
+"""What happens to all live requests in every step, compiled: loops over the table's rows.
+
+Imported when the scheduler is built and not before: vLLM on CPU does not start where numba was
+imported first.
+"""
+
+import numpy as np
+from numba import njit
+
+from slosched.core.types import IntArray, LiveArray
+
+_LAST = 2**61 + 1  # behind all ranks that planners give
+_SPAN = 2**62 + 3  # more than any two places differ by
+
+
+@njit(cache=True)
+def place(live: LiveArray, row: int, computed: int, goal: IntArray, prompt: IntArray) -> None:
+    """Write how far a running request has come.
+
+    Parameters
+    ----------
+    live
+        The table's rows.
+    row, computed
+        Which request, and how many tokens it has in the KV cache.
+    goal, prompt
+        By row of the table: how many tokens it takes until the request speaks, or speaks again;
+        how many its prompt has.
+    """
+    request = live[row]
+    request.context = computed
+    request.prefill = max(goal[row] - computed, 0)
+    if np.isnan(request.first_token):
+        # Who has said nothing has a step to come: its first token is in flight at the best.
+        request.prefill = max(request.prefill, 1)
+    elif request.prefill == 0:
+        # Every token computed since then has brought one, or will when its step is over.
+        request.produced = computed + 1 - prompt[row]
+
+
+@njit(cache=True)
+def advance(
+    live: LiveArray, rows: IntArray, tokens: IntArray, goal: IntArray, prompt: IntArray
+) -> tuple[int, int, int]:
+    """Write what a step does to those whom it serves, and sum it up.
+
+    Parameters
+    ----------
+    rows
+        Whom it serves.
+    tokens
+        By row of the table: how many tokens of each it computes; 1 everywhere afterwards.
+    live, goal, prompt
+        As for `place`.
+
+    Returns
+    -------
+    Prompt tokens that the step computes, sequences that decode in it, and tokens of their
+    contexts before it.
+    """
+    prefill = sequences = context = 0
+    for row in rows:
+        request = live[row]
+        if request.running and request.prefill <= 1:
+            sequences += 1
+            context += request.context
+        else:
+            prefill += tokens[row]
+        place(live, row, request.context + tokens[row], goal, prompt)
+        tokens[row] = 1
+    return prefill, sequences, context
+
+
+@njit(cache=True)
+def without(rows: IntArray, row: int) -> IntArray:
+    """Leave a row out."""
+    kept: IntArray = rows[rows != row]
+    return kept
+
+
+@njit(cache=True)
+def admit(live: LiveArray, rows: IntArray, admitted: IntArray) -> None:
+    """Give slots, one after the other; does what `LiveTable.admit` does.
+
+    Parameters
+    ----------
+    live
+        The table's rows.
+    rows
+        Those of live requests.
+    admitted
+        Those who get slots, in this order.
+    """
+    for row in admitted:
+        serial = live[row].serial
+        for other in rows:
+            if not live[other].running and live[other].serial < serial:
+                live[other].passes += 1
+        live[row].running = True
+        live[row].admitted_at = live[row].produced
+
+
+@njit(cache=True)
+def places(live: LiveArray, rows: IntArray, goal: IntArray) -> tuple[IntArray, int, bool]:
+    """Say where running requests belong: those that decode first, each kind by rank.
+
+    Parameters
+    ----------
+    rows
+        Of the running requests; negative where one has none, which goes last.
+    live, goal
+        As for `place`.
+
+    Returns
+    -------
+    The place of each, how many of them decode, and whether they are in order already.
+    """
+    found = np.empty(len(rows), dtype=np.int64)
+    decoding, ordered = 0, True
+    for k in range(len(rows)):
+        row = rows[k]
+        found[k] = _LAST if row < 0 else min(live[row].rank, _LAST - 1)
+        if row >= 0 and live[row].context < goal[row]:
+            found[k] += _SPAN
+        else:
+            decoding += 1
+        ordered = ordered and (k == 0 or found[k - 1] <= found[k])
+    return found, decoding, ordered
