@@ -54,13 +54,17 @@ class Plan:
             raise PlanError("order and preempt must be arrays of integers")
         if self.order.shape != (n,) or not np.array_equal(np.sort(self.order), np.arange(n)):
             raise PlanError(f"order must be a permutation of the {n} rows of the snapshot")
-        preempt = self.preempt
-        if len(np.unique(preempt)) != len(preempt) or not np.isin(preempt, np.arange(n)).all():
-            raise PlanError("preempt must name rows of the snapshot, each once")
-        if not snapshot.running[preempt].all():
-            raise PlanError("preempt must name running requests only")
+        if len(self.preempt):
+            self._check_preempt(snapshot)
         limits = snapshot.limits
         for name in ("max_num_seqs", "max_num_batched_tokens"):
             limit, most = getattr(self, name), getattr(limits, name)
             if limit is not None and not 1 <= limit <= most:
                 raise PlanError(f"{name} must be from 1 to the engine's {most}, got {limit}")
+
+    def _check_preempt(self, snapshot: Snapshot) -> None:
+        preempt = np.sort(self.preempt)
+        if preempt[0] < 0 or preempt[-1] >= len(snapshot) or not np.diff(preempt).all():
+            raise PlanError("preempt must name rows of the snapshot, each once")
+        if not snapshot.running[preempt].all():
+            raise PlanError("preempt must name running requests only")

@@ -115,6 +115,8 @@ class Expectations:
 
     def outcomes(self, rows: LiveArray, live: IntArray, now: float) -> Iterator[Outcome]:
         """Yield what came true since this was last asked, on the step that ended at `now`."""
+        if not len(self._said):  # no plan ever said anything
+            return
         yield from self._first_tokens(rows, live)
         ended, self._ended = self._ended, []
         for said_at, expected, share in ended:
