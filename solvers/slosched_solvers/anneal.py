@@ -186,7 +186,7 @@ class _Hunt:
             front=np.array([settled, settled + int((promoted & ~instance.running).sum())]),
             position=np.arange(n),
             before=np.empty(n, dtype=np.int64),
-            late=np.zeros(n, dtype=np.int64),
+            begins=np.zeros(scenarios, dtype=np.int64),
             pays=np.full(KINDS, 0.02),
             first=evaluator.first,
             finish=evaluator.finish,
@@ -220,7 +220,13 @@ class _Hunt:
         if solver.move_budget is not None:
             moves = round(share * solver.move_budget) - self.moves
         schedule = Schedule(
-            self._until(share), moves, solver.acceptance, solver.cooling, solver.restarts
+            self._until(share),
+            moves,
+            solver.acceptance,
+            solver.cooling,
+            solver.restarts,
+            True,
+            True,
         )
         self.moves += anneal(
             self._evaluator.requests, self.search, schedule, self._rng,

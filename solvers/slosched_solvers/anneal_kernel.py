@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, latest
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit, latest
 from slosched_solvers.clock import monotonic
 from slosched_solvers.cost import G, Price
 from slosched_solvers.kernel import kernel
-from slosched_solvers.moves import HOPELESS, KINDS, LATE, ON_TIME, SWAP, move
-from slosched_solvers.requests import BEGUN, FINISH_BY, FIRST_BY, LATEST, PACE, Requests
+from slosched_solvers.moves import KINDS, SWAP, move
+from slosched_solvers.requests import Requests
 from slosched_solvers.rollout import replay
 from slosched_solvers.slots import Slots
 
@@ -28,6 +28,8 @@ class Schedule(NamedTuple):
     acceptance: float
     cooling: float
     restarts: int
+    resumes: bool  # from checkpoints, or each rollout from scratch
+    stops: bool  # as soon as a rollout is lost, or never
 
 
 class Search(NamedTuple):
@@ -39,7 +41,7 @@ class Search(NamedTuple):
     front: IntArray  # (2,): how many run, and how many at the front never move
     position: IntArray  # of each row in `order`
     before: IntArray
-    late: IntArray  # see `moves.move`
+    begins: IntArray  # (scenarios,): checkpoints at which the order on trial began
     pays: FloatArray  # (KINDS,): what each kind of move paid lately
     first: FloatArray  # (scenarios, n): of the current order
     finish: FloatArray
@@ -64,7 +66,7 @@ def anneal(
     order, best, costs = search.order, search.best, search.costs
     settled, fixed = search.front
     batch = max(requests.limits[0], 1)
-    pays, late, position, before = search.pays, search.late, search.position, search.before
+    pays, position, before = search.pays, search.position, search.before
     started = monotonic() if schedule.until < np.inf else 0.0
     limited = schedule.moves < np.iinfo(np.int64).max
     made = worse = 0
@@ -85,8 +87,10 @@ def anneal(
             restart = int(progress * schedule.restarts)
             order[:] = best
             place_all(search)
-            run(requests, search, FROM_SCRATCH, True, np.inf, 0, np.inf, price, slots, saved)
-            accept(requests, search)
+            saved.filled[:] = False
+            n = len(order)
+            run(requests, search, FROM_SCRATCH, n, n, np.inf, np.inf, price, slots, saved)
+            accept(search, saved, FROM_SCRATCH)
             costs[0] = costs[1]
         sampling = made < SAMPLED
         cooled = progress * schedule.restarts - restart
@@ -94,16 +98,9 @@ def anneal(
         made += 1
         kind = choose(pays, rng) if not sampling else SWAP
         low, high = move(
-            kind,
-            order,
-            before,
-            fixed,
-            batch,
-            late,
-            search.first[0],
-            requests.times[0, :, LATEST],
-            rng,
-        )
+            kind, order, before, fixed, batch, requests.times[0], search.first[0],
+            search.finish[0], rng,
+        )  # fmt: skip
         if low < 0:
             pays[kind] *= _MEMORY
             continue
@@ -112,10 +109,12 @@ def anneal(
         # Metropolis et al. (1953): uphill with probability exp(-delta / T), drawn beforehand, so
         # that a rollout can stop as soon as it costs more than would be accepted.
         limit = costs[0] - temperature * np.log(1.0 - rng.random())
-        unlimited = sampling or price.kind == G
+        unlimited = sampling or price.kind == G or not schedule.stops
+        place = low - settled if schedule.resumes else FROM_SCRATCH
         value = run(
-            requests, search, low - settled, False, np.inf if unlimited else limit,
-            high + 1 - settled, np.inf if unlimited else limit - costs[0], price, slots, saved,
+            requests, search, place, low - settled, high + 1 - settled,
+            np.inf if unlimited else limit, np.inf if unlimited else limit - costs[0], price,
+            slots, saved,
         )  # fmt: skip
         if sampling and value > costs[0]:
             worse += 1
@@ -124,9 +123,7 @@ def anneal(
         pays[kind] = _MEMORY * pays[kind] + (1.0 - _MEMORY) * gain
         if gain > 0.0 or (value <= limit and not sampling):
             costs[0] = value
-            # Once more, for its checkpoints: most moves are rejected, and never pay for any.
-            run(requests, search, low - settled, True, np.inf, 0, np.inf, price, slots, saved)
-            accept(requests, search)
+            accept(search, saved, low - settled)
             if value < costs[1]:
                 costs[1] = value
                 best[:] = order
@@ -156,9 +153,9 @@ def run(
     requests: Requests,
     search: Search,
     place: int,
-    record: bool,
-    limit: float,
+    shared: int,
     agrees: int,
+    limit: float,
     allowed: float,
     price: Price,
     slots: Slots,
@@ -174,9 +171,10 @@ def run(
     total = 0.0
     for s in range(scenarios):
         begin = latest(saved, s, place) if place >= 0 else FROM_SCRATCH
+        search.begins[s] = begin
         total += replay(
-            requests, s, search.order, search.position, search.front[0], begin, record,
-            limit * scenarios - total, agrees, allowed * scenarios, price,
+            requests, s, search.order, search.position, search.front[0], begin, shared,
+            agrees, limit * scenarios - total, allowed * scenarios, price,
             search.trial_first[s], search.trial_finish[s], slots, saved,
         )  # fmt: skip
         if total == np.inf:
@@ -185,21 +183,11 @@ def run(
 
 
 @kernel
-def accept(requests: Requests, search: Search) -> None:
-    """Take over what came of the order on trial."""
+def accept(search: Search, saved: Checkpoints, place: int) -> None:
+    """Put the order on trial in force, which differs from a waiting place on."""
     search.first[:], search.finish[:] = search.trial_first, search.trial_finish
-    for i in range(len(search.late)):
-        search.late[i] = LATE if is_late(requests, search, i) else ON_TIME
-        if requests.times[0, i, LATEST] < 0:
-            search.late[i] = HOPELESS
-
-
-@kernel
-def is_late(requests: Requests, search: Search, i: int) -> bool:
-    """Whether a request breaks a limit of its own in the order on trial."""
-    times = requests.times[0, i]
-    begun, ended = min(times[BEGUN], search.trial_first[0, i]), search.trial_finish[0, i]
-    return begun > times[FIRST_BY] or ended > times[FINISH_BY] or ended - begun > times[PACE]
+    for s in range(len(search.begins)):
+        commit(saved, s, search.begins[s], place)
 
 
 @kernel

@@ -13,11 +13,18 @@ SLOTS_A_STRIDE = 8  # saving so many slots costs about as much as running one re
 FROM_SCRATCH = -1
 COUNTERS, SUMS = 9, 7
 
+# Of a mark: the waiting place that it stands at (-1 if there is none), the clock, and what the
+# requests so far come to, with a floor under the latencies to come.
+PLACE, NOW, MISSED, SLOPE, OVERDUE, FLOOR, ON_TIME = range(7)
+MARK = 7
+IN_FORCE, ON_TRIAL = 0, 1
+
 
 class Checkpoints(NamedTuple):
-    """The engine just before it first looks at some of the waiting requests of one order.
+    """The engine just before it first looks at some of the waiting requests of the order in force.
 
-    All of it for each scenario of lengths, s.
+    All of it for each scenario of lengths, s. Marks are light checkpoints, to compare with: there
+    are those of the order in force, and those of the one on trial.
     """
 
     stride: int  # waiting requests between two of them
@@ -26,6 +33,7 @@ class Checkpoints(NamedTuple):
     sums: FloatArray  # (s, k, SUMS)
     slots: IntArray  # (s, k, FIELDS, slots)
     first: FloatArray  # (s, k, slots)
+    marks: FloatArray  # (s, 2, k, MARK)
 
 
 def checkpoints(scenarios: int, waiting: int, slots: int) -> Checkpoints:
@@ -39,6 +47,7 @@ def checkpoints(scenarios: int, waiting: int, slots: int) -> Checkpoints:
         np.empty((scenarios, k, SUMS)),
         np.empty((scenarios, k, FIELDS, slots), dtype=np.int64),
         np.empty((scenarios, k, slots)),
+        np.full((scenarios, 2, k, MARK), -1.0),
     )
 
 
@@ -49,6 +58,14 @@ def latest(saved: Checkpoints, s: int, place: int) -> int:
     while at >= 0 and not (saved.filled[s, at] and saved.counters[s, at, 0] <= place):
         at -= 1
     return at
+
+
+@kernel
+def commit(saved: Checkpoints, s: int, begin: int, place: int) -> None:
+    """Put the order on trial in force: it began at a checkpoint, and differs from a place on."""
+    saved.marks[s, IN_FORCE, begin + 1 :] = saved.marks[s, ON_TRIAL, begin + 1 :]
+    for at in range(begin + 1, saved.filled.shape[1]):
+        saved.filled[s, at] = saved.filled[s, at] and saved.counters[s, at, 0] <= place
 
 
 @inlined

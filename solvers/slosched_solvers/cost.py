@@ -21,11 +21,9 @@ def price(objective: Objective, instance: Instance) -> Price:
     """Scale an objective's weights to the requests that there are."""
     total = float(instance.weight.sum())
     n = len(instance.weight)
-    return Price(
-        objective.code,
-        objective.latency_weight / n,
-        objective.tardiness_weight / total,
-    )
+    if n == 0:  # nobody to search over
+        return Price(objective.code, 0.0, 0.0)
+    return Price(objective.code, objective.latency_weight / n, objective.tardiness_weight / total)
 
 
 @inlined

@@ -99,7 +99,9 @@ def cheaper(
     """Price the order on trial; whether it costs less than the best, which is then its cost."""
     place_all(search)
     limit = np.inf if price.kind == G else search.costs[1]
-    value = run(requests, search, FROM_SCRATCH, False, limit, 0, np.inf, price, slots, saved)
+    saved.filled[:] = False
+    n = len(search.order)
+    value = run(requests, search, FROM_SCRATCH, -1, n, limit, np.inf, price, slots, saved)
     if value >= search.costs[1]:
         return False
     search.costs[1] = value

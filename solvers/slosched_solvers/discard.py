@@ -9,11 +9,12 @@ most of the engine's time.
 import numpy as np
 
 from slosched.core.types import FloatArray
-from slosched_solvers.anneal_kernel import Search, is_late, place_all, run
-from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints
+from slosched_solvers.anneal_kernel import Search, place_all, run
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit
 from slosched_solvers.clock import monotonic
 from slosched_solvers.cost import Price
 from slosched_solvers.kernel import kernel
+from slosched_solvers.moves import LATE, state
 from slosched_solvers.requests import LATEST, PREFILL, REMAINING, WEIGHT, Requests
 from slosched_solvers.slots import Slots
 
@@ -46,6 +47,8 @@ def discard(
             urgent[m], kept[i] = i, True
             m += 1
     takes = engine_time(requests)
+    times, first, finish = requests.times[0], search.trial_first[0], search.trial_finish[0]
+    saved.filled[:] = False
     search.order[:fixed] = search.best[:fixed]
     place = FROM_SCRATCH
     while True:
@@ -56,7 +59,8 @@ def discard(
                 search.order[at] = i
                 at += 1
         place_all(search)
-        value = run(requests, search, place, True, np.inf, 0, np.inf, price, slots, saved)
+        whole = len(search.order)
+        value = run(requests, search, place, whole, whole, np.inf, np.inf, price, slots, saved)
         if value < search.costs[1]:
             search.costs[1] = value
             search.best[:] = search.order
@@ -65,7 +69,7 @@ def discard(
         for k in range(m):
             if longest < 0 or takes[urgent[k]] > takes[urgent[longest]]:
                 longest = k
-            late = is_late(requests, search, urgent[k])
+            late = state(times, first, finish, urgent[k]) == LATE
             if late:
                 break
         if not late or (until < np.inf and monotonic() > until):
@@ -74,6 +78,8 @@ def discard(
         urgent[longest : m - 1] = urgent[longest + 1 : m].copy()
         m -= 1
         place = fixed + longest - search.front[0]
+        for s in range(len(search.begins)):
+            commit(saved, s, FROM_SCRATCH, place)
 
 
 @kernel

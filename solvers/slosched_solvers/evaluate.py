@@ -53,9 +53,8 @@ class Evaluator:
         position[order] = np.arange(n)
         values = [
             replay(
-                self.requests, s, order, position, self.settled, FROM_SCRATCH,
-                saved is not self._none, NO_LIMIT, n, NO_LIMIT, self.price, self.first[s],
-                self.finish[s], self.slots, saved,
+                self.requests, s, order, position, self.settled, FROM_SCRATCH, n, n, NO_LIMIT,
+                NO_LIMIT, self.price, self.first[s], self.finish[s], self.slots, saved,
             )
             for s in range(len(self.first))
         ]  # fmt: skip

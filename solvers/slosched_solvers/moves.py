@@ -8,6 +8,7 @@ import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.kernel import kernel
+from slosched_solvers.requests import BEGUN, FINISH_BY, FIRST_BY, LATEST, PACE
 
 SWAP, INSERT, BLOCK, EARLIER, LATER, GIVE_UP, RESCUE, EXCHANGE, DELAY = range(9)
 KINDS = 9
@@ -23,9 +24,9 @@ def move(
     before: IntArray,
     fixed: int,
     batch: int,
-    late: IntArray,
+    times: FloatArray,
     first: FloatArray,
-    latest: FloatArray,
+    finish: FloatArray,
     rng: np.random.Generator,
 ) -> tuple[int, int]:
     """Change an order by a random move of a kind.
@@ -40,10 +41,10 @@ def move(
         Requests at the front that never move.
     batch
         Requests that the engine runs at a time.
-    late
-        Shape (n,), by row: ON_TIME under this order, LATE under it, or HOPELESS under any.
-    first, latest
-        Shape (n,), by row, s: first tokens under this order, and when work must begin at latest.
+    times
+        Shape (n, TIMES), by row, see `Requests`.
+    first, finish
+        Shape (n,), by row, s: first and last tokens under this order.
     """
     n = len(order)
     span = n - fixed
@@ -53,18 +54,17 @@ def move(
     i = fixed + int(rng.random() * span)
     if kind in (GIVE_UP, RESCUE, EXCHANGE, DELAY):
         for _ in range(_TRIES):
-            if late[order[i]] == wanted:
+            if state(times, first, finish, order[i]) == wanted:
                 break
             i = fixed + int(rng.random() * span)
-        if late[order[i]] != wanted:
+        if state(times, first, finish, order[i]) != wanted:
             return -1, -1
     length = 1
-    if kind == SWAP:
+    if kind in (SWAP, INSERT, BLOCK):
         j = fixed + int(rng.random() * (span - 1))
         j += j >= i
-    elif kind == BLOCK:
-        length = min(2 + int(rng.random() * (LONGEST_BLOCK - 1)), n - i, span - 1)
-        j = fixed + int(rng.random() * (span - length + 1))
+        if kind == BLOCK:
+            length = min(2 + int(rng.random() * (LONGEST_BLOCK - 1)), n - i, span - 1)
     elif kind == EARLIER:  # "into the previous batch"
         j = fixed + max((i - fixed) // batch - 1, 0) * batch + int(rng.random() * batch)
     elif kind == LATER:  # "into the next batch"
@@ -72,13 +72,11 @@ def move(
     elif kind == GIVE_UP:
         j = n - 1
     elif kind in (RESCUE, DELAY):
-        j = in_time(order, fixed, first, latest[order[i]])
+        j = in_time(order, fixed, first, times[order[i], LATEST])
         j += kind == RESCUE and j > fixed and rng.random() < 0.5
-    elif kind == EXCHANGE:
-        j = fixed + int(rng.random() * (in_time(order, fixed, first, latest[order[i]]) + 1 - fixed))
-    else:
-        j = fixed + int(rng.random() * (span - 1))
-        j += j >= i
+    else:  # EXCHANGE
+        before_it = in_time(order, fixed, first, times[order[i], LATEST]) + 1 - fixed
+        j = fixed + int(rng.random() * before_it)
     j = min(max(j, fixed), n - length)
     if j == i:
         return -1, -1
@@ -93,6 +91,16 @@ def move(
         order[j + length : high + 1] = before[j:i]
     order[j : j + length] = before[i : i + length]
     return low, high
+
+
+@kernel
+def state(times: FloatArray, first: FloatArray, finish: FloatArray, i: int) -> int:
+    """Whether a request is on time, late, or late under any order."""
+    if times[i, LATEST] < 0:
+        return HOPELESS
+    begun = min(times[i, BEGUN], first[i])
+    late = begun > times[i, FIRST_BY] or finish[i] > times[i, FINISH_BY]
+    return LATE if late or finish[i] - begun > times[i, PACE] else ON_TIME
 
 
 @kernel

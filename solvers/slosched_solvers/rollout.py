@@ -11,7 +11,20 @@ begin alike. So `replay` can leave checkpoints on its way, and begin at one.
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
-from slosched_solvers.checkpoints import Checkpoints, load, save
+from slosched_solvers.checkpoints import (
+    FLOOR,
+    IN_FORCE,
+    MISSED,
+    NOW,
+    ON_TRIAL,
+    OVERDUE,
+    SLOPE,
+    Checkpoints,
+    load,
+    save,
+)  # fmt: skip
+from slosched_solvers.checkpoints import ON_TIME as MARK_ON_TIME
+from slosched_solvers.checkpoints import PLACE as MARK_PLACE
 from slosched_solvers.cost import Price, combine
 from slosched_solvers.kernel import kernel
 from slosched_solvers.requests import (
@@ -46,9 +59,9 @@ def replay(
     position: IntArray,
     settled: int,
     begin: int,
-    record: bool,
-    limit: float,
+    shared: int,
     agrees: int,
+    limit: float,
     allowed: float,
     price: Price,
     first: FloatArray,
@@ -74,19 +87,17 @@ def replay(
     settled
         How many are running.
     begin
-        Checkpoint to begin at, or FROM_SCRATCH. Every request that was looked at before
-        it must be where it was when it was saved.
-    record
-        Save checkpoints from there on, in the place of those of another order.
+        Checkpoint to begin at, or FROM_SCRATCH.
+    shared, agrees
+        Up to the first waiting place, and from the second on, the order is the one in force:
+        so far checkpoints are saved where they are missing, and from there on marks compare.
     limit
         Give up, and return infinity, once the cost must exceed this; infinity under `g`, whose
         cost falls with every request on time.
-    agrees
-        Place of a waiting request from which on the order is that of the checkpoints again.
     allowed
-        Give up as well, once there, if what came so far costs so much more than it did in the
-        order of the checkpoints, and the clock is not ahead of it either: a guess that the rest
-        will not make up for it. Infinity to make sure.
+        Give up as well if what came so far costs so much more than at the same mark of the
+        order in force, and the clock is not ahead of it either: a guess that the rest will not
+        make up for it. Infinity to make sure.
     first, finish
         Shape (n,), written as they come after the checkpoint: seconds from now to each first
         token (0 if it was out) and to the last one.
@@ -108,7 +119,7 @@ def replay(
     vacant_slots, prompts, returned = slots.vacant, slots.prompts, slots.returned
     counts, times, by_latest = requests.counts[s], requests.times[s], requests.by_latest[s]
     kind, per_latency, per_slope = price
-    stride = saved.stride
+    stride, marks = saved.stride, saved.marks[s]
     size = 0
     head = settled  # order[head:] was never admitted
     back = 0  # of slots.returned: preempted for KV, and waits again
@@ -160,40 +171,33 @@ def replay(
         for c in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
             soonest[block] = min(soonest[block], due[c])
         next_due = min(next_due, soonest[block])
-    if record:
-        saved.filled[s, begin + 1 :] = False
-    next_save = settled + (begin + 1) * stride if record else n
-    next_look = settled + -(-agrees // stride) * stride  # where both are at a checkpoint
+    marks[ON_TRIAL, begin + 1 :, MARK_PLACE] = -1.0
+    next_stop = settled + (begin + 1) * stride if marks.shape[1] else n
 
     while size + back + n - head > 0:
-        if next_save <= head < n and looked_at != head:
-            at = (head - settled) // stride
-            next_save = settled + (at + 1) * stride
-            save(
-                saved, s, at, slots,
-                (head - settled, decoding, decoding_context, steps, free, admissions, on_time,
-                 owed, lost_hope),
-                (now, missed, slope, overdue, latency, owed_ages, owed_service),
-            )  # fmt: skip
-        if next_look <= head < n:
-            at = (head - settled) // stride
-            next_look = settled + (at + 1) * stride
-            lag = now - saved.sums[s, at, 0]
-            if saved.filled[s, at] and saved.counters[s, at, 0] == head - settled and lag >= 0.0:
-                _, past_missed, past_slope, past_overdue, ended, to_age, to_serve = saved.sums[
-                    s, at
-                ]
-                to_end, past_on_time = saved.counters[s, at, 7], saved.counters[s, at, 6]
-                floor = latency + owed_ages + owed * now + owed_service
-                past_floor = ended + to_age + to_end * (now - lag) + to_serve
-                so_far = combine(
+        if next_stop <= head < n and looked_at != head:
+            at, place = (head - settled) // stride, head - settled
+            next_stop = settled + (at + 1) * stride
+            if place <= shared and not saved.filled[s, at]:
+                save(
+                    saved, s, at, slots,
+                    (place, decoding, decoding_context, steps, free, admissions, on_time, owed,
+                     lost_hope),
+                    (now, missed, slope, overdue, latency, owed_ages, owed_service),
+                )  # fmt: skip
+            floor = latency + owed_ages + owed * now + owed_service
+            mark, past = marks[ON_TRIAL, at], marks[IN_FORCE, at]
+            mark[MARK_PLACE], mark[NOW], mark[MISSED], mark[SLOPE] = place, now, missed, slope
+            mark[OVERDUE], mark[FLOOR], mark[MARK_ON_TIME] = overdue, floor, on_time
+            if place >= agrees and past[MARK_PLACE] == place and now >= past[NOW]:
+                here = combine(
                     kind, per_latency, per_slope, n, missed, slope, overdue, floor, on_time
                 )
-                past = combine(
-                    kind, per_latency, per_slope, n, past_missed, past_slope, past_overdue,
-                    past_floor, past_on_time,
+                there = combine(
+                    kind, per_latency, per_slope, n, past[MISSED], past[SLOPE], past[OVERDUE],
+                    past[FLOOR], past[MARK_ON_TIME],
                 )  # fmt: skip
-                if so_far - past > allowed:
+                if here - there > allowed:
                     return np.inf
         # 1. KV for one token of each decoding request, or the last one admitted goes.
         preempted = False
@@ -221,7 +225,7 @@ def replay(
             elif counted[c] == 0:  # alone and too large: it never fits
                 missed += times[i, WEIGHT]
             preempted = True
-            next_save = n  # who waits again is in no checkpoint
+            next_stop = n  # who waits again is in no checkpoint
         if preempted:
             next_due = NEVER
             for block in range(len(soonest)):
