@@ -225,8 +225,6 @@ class _Hunt:
             solver.acceptance,
             solver.cooling,
             solver.restarts,
-            True,
-            True,
         )
         self.moves += anneal(
             self._evaluator.requests, self.search, schedule, self._rng,

@@ -28,8 +28,9 @@ class Schedule(NamedTuple):
     acceptance: float
     cooling: float
     restarts: int
-    resumes: bool  # from checkpoints, or each rollout from scratch
-    stops: bool  # as soon as a rollout is lost, or never
+    resumes: bool = True  # from checkpoints, or each rollout from scratch
+    stops: bool = True  # as soon as a rollout is lost, or never
+    guesses: bool = True  # that one which fell behind is lost
 
 
 class Search(NamedTuple):
@@ -109,12 +110,13 @@ def anneal(
         # Metropolis et al. (1953): uphill with probability exp(-delta / T), drawn beforehand, so
         # that a rollout can stop as soon as it costs more than would be accepted.
         limit = costs[0] - temperature * np.log(1.0 - rng.random())
-        unlimited = sampling or price.kind == G or not schedule.stops
+        unlimited = sampling or price.kind == G
         place = low - settled if schedule.resumes else FROM_SCRATCH
+        at_most = limit if schedule.stops and not unlimited else np.inf
+        allowed = limit - costs[0] if schedule.guesses and not unlimited else np.inf
         value = run(
             requests, search, place, low - settled, high + 1 - settled,
-            np.inf if unlimited else limit, np.inf if unlimited else limit - costs[0], price,
-            slots, saved,
+            at_most, allowed, price, slots, saved,
         )  # fmt: skip
         if sampling and value > costs[0]:
             worse += 1
