@@ -16,9 +16,9 @@ _KEPT = os.access(_FOLDER if _FOLDER.exists() else _FOLDER.parent, os.W_OK) or o
 
 def kernel(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - numba's dispatcher has no type
     """Compile a function when it is first called."""
-    return njit(nogil=True, cache=_KEPT)(function)
+    return njit(nogil=True, cache=_KEPT, error_model="numpy")(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - same
     """Compile a function into those that call it."""
-    return njit(nogil=True, inline="always")(function)
+    return njit(nogil=True, inline="always", error_model="numpy")(function)

@@ -322,48 +322,50 @@ def replay(
         if steps == next_due:
             next_due = NEVER
             for block in range(len(soonest)):
-                if soonest[block] == steps:
-                    soonest[block] = NEVER
-                    for c in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
-                        if due[c] != steps:
-                            soonest[block] = min(soonest[block], due[c])
-                            continue
-                        i = row[c]
-                        finish[i] = now
-                        grown = context[c] + left[c]
-                        decoding -= 1
-                        decoding_context -= grown
-                        free += grown + lost
-                        row[c], due[c] = EMPTY, NEVER
-                        vacant_slots[vacant] = c
-                        vacant += 1
-                        size -= 1
-                        latency += times[i, AGE] + now
-                        if counts[i, FITS]:
-                            owed -= 1
-                            owed_ages -= times[i, AGE]
-                        begun = min(times[i, BEGUN], first_at[c])
-                        if (
-                            begun > times[i, FIRST_BY]
-                            or now > times[i, FINISH_BY]
-                            or now - begun > times[i, PACE]
-                        ):
-                            at_most = times[i, PACE] / ON_TIME
-                            late = max(
-                                (times[i, AGE] + begun) / times[i, TTFT],
-                                (now - begun) / at_most,
-                                (times[i, AGE] + now) / times[i, E2E],
-                            )
-                            slope += times[i, WEIGHT] * (late - 1.0) / late
-                            overdue += times[i, WEIGHT] * max(
-                                times[i, AGE] + begun - times[i, TTFT],
-                                now - begun - at_most,
-                                times[i, AGE] + now - times[i, E2E],
-                            )
-                            if counted[c] == 0:
-                                missed += times[i, WEIGHT]
-                        else:
-                            on_time += 1
+                while soonest[block] == steps:
+                    # Without branches, as nobody could foresee them: who is done, who is next.
+                    soon, c = NEVER, 0
+                    for other in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
+                        c = other if due[other] == steps else c
+                    i = row[c]
+                    row[c], due[c] = EMPTY, NEVER
+                    for other in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
+                        soon = min(soon, due[other])
+                    soonest[block] = soon
+                    finish[i] = now
+                    grown = context[c] + left[c]
+                    decoding -= 1
+                    decoding_context -= grown
+                    free += grown + lost
+                    vacant_slots[vacant] = c
+                    vacant += 1
+                    size -= 1
+                    latency += times[i, AGE] + now
+                    if counts[i, FITS]:
+                        owed -= 1
+                        owed_ages -= times[i, AGE]
+                    begun = min(times[i, BEGUN], first_at[c])
+                    if (
+                        begun > times[i, FIRST_BY]
+                        or now > times[i, FINISH_BY]
+                        or now - begun > times[i, PACE]
+                    ):
+                        at_most = times[i, PACE] / ON_TIME
+                        late = max(
+                            (times[i, AGE] + begun) / times[i, TTFT],
+                            (now - begun) / at_most,
+                            (times[i, AGE] + now) / times[i, E2E],
+                        )
+                        slope += times[i, WEIGHT] * (late - 1.0) / late
+                        overdue += times[i, WEIGHT] * max(
+                            times[i, AGE] + begun - times[i, TTFT],
+                            now - begun - at_most,
+                            times[i, AGE] + now - times[i, E2E],
+                        )
+                        if counted[c] == 0:
+                            missed += times[i, WEIGHT]
+                    else:
+                        on_time += 1
                 next_due = min(next_due, soonest[block])
             # Whoever waits and is too late to begin is missed by now.
             while lost_hope < len(by_latest):
