@@ -62,7 +62,7 @@ def main(
     Half of the instances are drawn (`backlog`: half of the requests can keep their limits), half
     are snapshots of the simulated mix under overload, where most have missed theirs already.
     """
-    sizes = SIZES
+    sizes: tuple[Size, ...] = SIZES
     if quick:
         sizes = (SIZES[0]._replace(waiting=40, slots=8, load=6.0),)
         instances, seeds, reference_seconds = 1, 1, 0.2

@@ -78,7 +78,7 @@ def main(
     same, so they must end at the same cost; a rollout that stops tells less of what a move pays,
     and one that seems to be lost may not be.
     """
-    sizes = SIZES
+    sizes: tuple[Size, ...] = SIZES
     if quick:
         sizes, moves, rounds = (Size(40, 8, 2.0, 6.0),), 100, 1
     wanted = [

@@ -16,6 +16,7 @@ from synthetic import CODE, CONVERSATION
 
 from slosched.core.latency import LinearLatency
 from slosched.core.request import Request
+from slosched.core.slo import SloClass
 from slosched.core.snapshot import EngineLimits
 from slosched.planner import Planner
 
@@ -106,7 +107,7 @@ def _wait_for_plan(planner: Planner, limits: EngineLimits, latency: LinearLatenc
         sleep(0.001)  # as a step would take
 
 
-def _enter(planner: Planner, rng: np.random.Generator, i: int, classes: dict) -> str:
+def _enter(planner: Planner, rng: np.random.Generator, i: int, classes: dict[str, SloClass]) -> str:
     kind, slo_class = ((CODE, "code"), (CONVERSATION, "chat"))[i % 2]
     prompt, arrival = int(kind.prompt.draw(rng, 1)[0]), perf_counter() - rng.random()
     planner.add(Request(f"r{i}", arrival, prompt, classes[slo_class].slo, slo_class))

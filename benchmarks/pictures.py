@@ -58,14 +58,14 @@ def curves(
     from matplotlib import pyplot as plt
 
     colours = {"axes.edgecolor": GREY, "xtick.color": GREY, "ytick.color": GREY}
-    settings = {"svg.fonttype": "none", "svg.hashsalt": file.stem, "font.size": 9, **colours}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": file.stem, "font.size": 9, **colours}
     with mpl.rc_context(settings):
         figure, axes = plt.subplots(
             len(panels), 1, figsize=(4.6, 0.7 + 1.5 * len(panels)), sharex=True, squeeze=False
         )
         for axis, panel in zip(axes[:, 0], panels, strict=True):
             _draw(axis, len(xs), panel)
-            if marked in xs:
+            if marked is not None and marked in xs:
                 axis.axvline(list(xs).index(marked), color=GREY, linewidth=0.8, linestyle=":")
         bottom = axes[-1, 0]
         bottom.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
