@@ -1,13 +1,13 @@
 """Constructive starts: orders that are good without a search."""
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
 
 import numpy as np
 
 from slosched.core.protocols import Problem
 from slosched.core.snapshot import UNRANKED, Snapshot
 from slosched.core.types import BoolArray, FloatArray, IntArray
+from slosched_solvers.kernel import kernel
 from slosched_solvers.promoted import promoted_first
 
 
@@ -44,21 +44,29 @@ def moore_hodgson(snapshot: Snapshot, service: FloatArray, due: FloatArray) -> I
     service, due
         Shape (n,): seconds each request needs alone, and from now until it must be done.
     """
-    share = service / snapshot.limits.max_num_seqs
-    late = np.zeros(len(snapshot), dtype=np.bool_)
-    accepted: list[tuple[float, int]] = []
+    by_due = np.lexsort((snapshot.live["serial"], due))
+    late = _late(by_due, service, due, service / snapshot.limits.max_num_seqs)
+    return _order(snapshot, late, np.where(late, service, due))
+
+
+@kernel
+def _late(by_due: IntArray, service: FloatArray, due: FloatArray, share: FloatArray) -> BoolArray:
+    """Choose whom to drop, of jobs that take their share of one machine."""
+    late = np.ones(len(due), dtype=np.bool_)
     total = 0.0
-    for i in np.lexsort((snapshot.live["serial"], due)):
+    for i in by_due:
         if not np.isfinite(due[i]) or due[i] < service[i]:
-            late[i] = True
             continue
-        heappush(accepted, (-share[i], int(i)))
+        late[i] = False
         total += share[i]
         if total > due[i] * (1 + 1e-12):
-            longest, dropped = heappop(accepted)
-            total += longest
-            late[dropped] = True
-    return _order(snapshot, late, np.where(late, service, due))
+            longest = i
+            for j in by_due:
+                if not late[j] and share[j] > share[longest]:
+                    longest = j
+            late[longest] = True
+            total -= share[longest]
+    return late
 
 
 def _previous(snapshot: Snapshot) -> IntArray:
