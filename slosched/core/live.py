@@ -145,7 +145,7 @@ class LiveTable:
             changed |= not np.array_equal(table[scenario][due], lengths[:, column])
             table[scenario][due] = lengths[:, column]
         first = due[np.isnan(table["first_guess"][due])]
-        table["first_guess"][first] = table["length"][first]
+        table["first_guess"][first] = np.mean([table[name][first] for name in SCENARIOS], axis=0)
         table["predict_at"][due] = produced + every
         self.version += changed
         return True

@@ -101,8 +101,8 @@ class Predictor(Protocol):
     def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
         """Output tokens that each request still has to produce, at least 1.
 
-        Shape (n,), or (n, 3) from a predictor that knows how unsure it is: at the quantiles 1/6,
-        1/2 and 5/6.
+        Shape (n,), or (n, 3) from a predictor that knows how unsure it is: the means of the
+        shortest, the middle and the longest third of what they may come to be.
         """
         ...
 

@@ -19,9 +19,9 @@ LIVE = np.dtype(
         ),  # tokens in the KV cache; of who waits, those found there as a prefix
         ("produced", np.int64),  # output tokens so far
         ("length", np.float64),  # predicted output tokens in all
-        ("short", np.float64),  # the same at the quantiles 1/6 and 5/6, see SCENARIOS
+        ("short", np.float64),  # the same if the answer is short or long, see SCENARIOS
         ("long", np.float64),
-        ("first_guess", np.float64),  # `length` as first predicted; NaN until it is
+        ("first_guess", np.float64),  # mean of the three as first predicted; NaN until it is
         ("predict_at", np.int64),  # predict again once this many tokens are out
         ("ttft", np.float64),  # s; inf where there is no limit
         ("tpot", np.float64),
@@ -37,8 +37,7 @@ LIVE = np.dtype(
     ]
 )
 UNRANKED = np.iinfo(np.int64).max
-SCENARIOS = ("short", "length", "long")  # medians of the thirds of what a length may come to be
-QUANTILES = (1 / 6, 1 / 2, 5 / 6)
+SCENARIOS = ("short", "length", "long")  # means of the thirds of what a length may come to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +131,13 @@ class Snapshot:
         return np.maximum(np.rint(lengths - self.produced).astype(np.int64), 1)
 
     @property
+    def expected(self) -> FloatArray:
+        """Expected output tokens in all: the mean of the scenarios."""
+        return np.mean([self.live[name] for name in SCENARIOS], axis=0)
+
+    @property
     def first_guess(self) -> FloatArray:
-        """Output tokens in all as predicted at arrival, whatever was predicted since."""
+        """Expected output tokens in all as of arrival, whatever was predicted since."""
         return self.live["first_guess"]
 
     @property

@@ -29,4 +29,4 @@ class AgedSjf(Guarded):
     def plan(self, snapshot: Snapshot) -> Plan:
         """Order the snapshot."""
         age = snapshot.now - snapshot.arrival
-        return by(snapshot, snapshot.live["length"] - self.tokens_per_second * age)
+        return by(snapshot, snapshot.expected - self.tokens_per_second * age)

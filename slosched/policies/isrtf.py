@@ -36,7 +36,8 @@ class Isrtf(Guarded):
 
     def plan(self, snapshot: Snapshot) -> Plan:
         """Order the snapshot, and take the slots of those that fell out of the batch."""
-        order = by(snapshot, snapshot.remaining).order
+        remaining = np.maximum(snapshot.expected - snapshot.produced, 1)
+        order = by(snapshot, remaining).order
         if not self.preemption:
             return Plan(order)
         in_slot = snapshot.produced - snapshot.live["admitted_at"]

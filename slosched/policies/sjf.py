@@ -17,4 +17,4 @@ class Sjf(Guarded):
 
     def plan(self, snapshot: Snapshot) -> Plan:
         """Order the snapshot."""
-        return by(snapshot, snapshot.live["length"])
+        return by(snapshot, snapshot.expected)

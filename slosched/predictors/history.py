@@ -8,22 +8,22 @@ from typing import Any, Literal
 import numpy as np
 
 from slosched.core.request import Request
-from slosched.core.snapshot import QUANTILES
 from slosched.core.types import FloatArray, IntArray
-from slosched.predictors.quantiles import left_to_say
+from slosched.predictors.thirds import left_to_say
 
 BINS = 96
 RATIO = 2 ** (1 / 6)  # between bin edges: 1 token to 65,536, within 12%
 CENTRES: FloatArray = np.power(RATIO, np.arange(BINS, dtype=np.float64))
-# Past all experience, P(length > x) = produced / x: what is to come, in units of what is out.
-BEYOND: FloatArray = 1 / (1 - np.array(QUANTILES)) - 1
+# Past all experience, P(length > x) = produced / x: what is to come, in units of what is out, at
+# the medians of the thirds, as the last one has no mean.
+BEYOND = np.array([0.2, 1.0, 5.0])
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """Expect what requests of the class had left to say once they had said as much.
 
-    Quantiles of length - produced among the longer ones, over a histogram of finished lengths per
+    Thirds of length - produced among the longer ones, over a histogram of finished lengths per
     class, with exponential forgetting; a class without experience starts from `prior_tokens`. Of
     an answer longer than any before, as much again is expected, as likely more as less.
 
@@ -57,7 +57,7 @@ class History:
 
     def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
         """Expect so many more tokens, shape (n, 3): at most what `max_tokens` allows."""
-        left = np.empty((len(requests), len(QUANTILES)))
+        left = np.empty((len(requests), len(BEYOND)))
         for slo_class, members in _by_class(requests).items():
             cumulative = np.cumsum(self._histogram(slo_class))
             left[members] = left_to_say(CENTRES, cumulative, produced[members])

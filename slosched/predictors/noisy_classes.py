@@ -9,9 +9,8 @@ from typing import Literal
 import numpy as np
 
 from slosched.core.request import Request
-from slosched.core.snapshot import QUANTILES
 from slosched.core.types import FloatArray, IntArray
-from slosched.predictors.quantiles import left_to_say
+from slosched.predictors.thirds import left_to_say
 
 CUTS = np.array([42, 141, 294, 503])  # tokens, between the five classes of arXiv 2404.08509
 CLASSES = len(CUTS) + 1
@@ -56,7 +55,7 @@ class NoisyClasses:
         An answer that has outgrown its class, and all that are taken for it, is any longer one.
         """
         guesses = np.array([self.guess(request.request_id) for request in requests], dtype=int)
-        left: FloatArray = np.full((len(requests), len(QUANTILES)), np.nan)
+        left: FloatArray = np.full((len(requests), 3), np.nan)
         for k in np.unique(guesses):
             members = guesses == k
             left[members] = left_to_say(self._sorted, self._cumulative[k], produced[members])

@@ -60,7 +60,7 @@ def test_who_is_admitted_passes_those_that_came_before() -> None:
 class Says:
     """A predictor for tests."""
 
-    left: float
+    left: float | list[float]
 
     def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
         return np.array([self.left for _ in zip(requests, produced, strict=True)])
@@ -70,7 +70,7 @@ def test_the_first_guess_stays_whatever_is_predicted_later() -> None:
     table = LiveTable()
     row = table.add(Request("r", 0, 1, Slo()))
     assert np.isnan(table.rows["first_guess"][row])
-    table.predict(Says(70.0), every=50)
+    table.predict(Says([10.0, 50.0, 150.0]), every=50)
     table.rows["produced"][row] = 50
     table.predict(Says(200.0), every=50)
     assert (table.rows["length"][row], table.rows["first_guess"][row]) == (250, 70)

@@ -75,7 +75,8 @@ def test_isrtf_takes_a_slot_only_after_its_window() -> None:
 def test_a_second_guess_changes_nothing_for_who_guesses_once(policy: Policy) -> None:
     snapshot = three()
     before = policy.plan(snapshot).order
-    snapshot.live["length"] = [1, 2, 3]
+    for scenario in SCENARIOS:
+        snapshot.live[scenario] = [1, 2, 3]
     np.testing.assert_array_equal(policy.plan(snapshot).order, before)
     assert list(Sjf().plan(snapshot).order) != list(before)
 
