@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slosched import EngineLimits, LinearLatency, Plan, Request, Slo, Snapshot, TracedRequest
 from slosched.core.protocols import Policy
+from slosched.core.types import IntArray
 from slosched.planner import Charged, Decision, Planner
 from slosched.planner.ranks import FRONT
 from slosched.policies.edf import Edf
@@ -114,6 +115,29 @@ def test_late_plans_lose_nobody(
     np.testing.assert_array_equal(~records.finished, lost)
     assert len(planner.table) == 0
     assert (engine.kv.free, engine.kv.held) == (limits.num_kv_blocks, 0)
+
+
+class Obedient(SimulatedEngine):
+    """Looks whether each step keeps to its decision."""
+
+    def _schedule(self, decision: Decision) -> tuple[IntArray, int, list[tuple[int, int]]]:
+        ran = len(self._running)
+        decoding, chunked, chunks = super()._schedule(decision)
+        assert len(self._running) <= max(ran, decision.max_num_seqs)
+        assert not chunked or chunked + len(decoding) <= decision.max_num_batched_tokens
+        assert chunked == sum(chunk for _, chunk in chunks)
+        return decoding, chunked, chunks
+
+
+@settings(max_examples=40)
+@given(traces(), st.builds(Erratic, st.integers(0, 99)), engine_limits(), charges)
+def test_the_engine_keeps_to_the_limits_of_a_plan(
+    trace: list[TracedRequest], policy: Policy, limits: EngineLimits, charge: float
+) -> None:
+    lengths = Oracle(lengths={t.request.request_id: t.output_tokens for t in trace})
+    planner = Planner(policy, lengths, NoGuard(), Edf(), worker=Charged(charge))
+    Obedient(planner, limits, LATENCY).run(trace)
+    assert planner.failures == 0 or charge > 1.0  # s, the patience
 
 
 @settings(max_examples=60)
