@@ -18,7 +18,7 @@ def optimize(
         Path | None, typer.Option("--output", "-o", help="JSONL, a line per request in order.")
     ] = None,
     solver: Annotated[
-        str, typer.Option(metavar="NAME", help="anneal, cpsat or exhaustive.")
+        str, typer.Option(metavar="NAME", help="anneal, slo_sa, cpsat or exhaustive.")
     ] = "anneal",
     bound_s: Annotated[
         float, typer.Option(min=0, help="Seconds to spend on the proven bound; 0 for none.")
