@@ -47,8 +47,8 @@ class Sweep:
 
 
 SWEEPS = (
-    Sweep("policy.solver.time_budget_ms", (0.5, 1, 2, 5, 10, 20, 50), 5),
-    Sweep("policy.solver.acceptance", (0.05, 0.2, 0.5, 0.8), 0.5),
+    Sweep("policy.solver.time_budget_ms", (0.5, 1, 2, 5, 10, 20, 50), 10),
+    Sweep("policy.solver.acceptance", (1e-9, 1e-5, 0.001, 0.05, 0.5), 0.001),
     Sweep("policy.solver.cooling", (0.8, 0.9, 0.95, 0.98), 0.95),
     Sweep("policy.solver.restarts", (1, 2, 4, 8), 1),
     Sweep("policy.solver.horizon", (16, 32, 64, 128, 256), 128),

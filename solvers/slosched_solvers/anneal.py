@@ -54,7 +54,7 @@ class Anneal:
     """
 
     kind: Literal["anneal"] = "anneal"
-    time_budget_ms: float | None = 5.0
+    time_budget_ms: float | None = 10.0
     move_budget: int | None = None
     acceptance: float = 0.001
     cooling: float = 0.95
