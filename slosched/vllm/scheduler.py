@@ -17,6 +17,7 @@ from slosched.core.tags import Tag, Tagger, to_vllm_priority
 from slosched.planner import Planner
 from slosched.vllm.environment import settings
 from slosched.vllm.limits import ceilings, engine_limits, held_to
+from slosched.vllm.logs import log_beside_vllm
 from slosched.vllm.metrics import engine_metrics
 from slosched.vllm.observed import ObservedLatency
 from slosched.vllm.prefix import cached_tokens
@@ -44,6 +45,7 @@ class SloScheduler(AsyncScheduler):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
+        log_beside_vllm()
         self._tagger, self._planner, latency = self._build()
         self._latency = ObservedLatency(latency)
         self._limits = engine_limits(self)
@@ -170,6 +172,7 @@ class SloScheduler(AsyncScheduler):
             self._planner.hand_over()
             if shape is not None:
                 self._latency.start(output, shape, started)
+            self._planner.hand_over()
             self._telemetry.step(self._shield.take_seconds())
         return output
 

@@ -1,5 +1,6 @@
 """The scheduler with a planner that works in a thread: tokens, conservation and law 14."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,6 +165,20 @@ def test_a_policy_that_hangs_at_the_start_lets_the_engine_start(
     assert engine.finished == BY_LENGTH
     engine.check_empty()
     policy.released.set()
+
+
+def test_what_the_planner_logs_is_among_vllms_lines(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    logger = logging.getLogger("vllm.slosched")
+    monkeypatch.setattr(logger, "level", logging.WARNING)
+    monkeypatch.setattr(logger, "warning", lambda line, *_, **__: lines.append(line))
+    start(Raising(), depth=1)
+    [line] = lines
+    assert line.startswith("plan_failed")
+    assert "RuntimeError: no plan today" in line
+    assert "snapshot = " not in line, "a traceback without the values of variables"
 
 
 def test_shutdown_ends_the_thread(start: Start) -> None:
