@@ -169,7 +169,6 @@ class SloScheduler(AsyncScheduler):
         with self._shield("taking stock"):
             # 3. Take stock, for the next plan.
             shape = self._stock.advance(output, self.running)
-            self._planner.hand_over()
             if shape is not None:
                 self._latency.start(output, shape, started)
             self._planner.hand_over()
