@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from common import FOLDER, Json, Measure, Quick, Workers, finish, run
-from mix import LIMIT, Mix, Traces
+from mix import LIMIT, Mix, Traces, settings
 from pictures import Panel, curves
-from simulation import Job, attainment, run_all
+from simulation import Job, run_all
+
+from slosched.config.schema import dump
 
 PICTURES = FOLDER.parent / "docs" / "pictures"
 LOADS = (1.0, 2.0)
+UNITS = {"slo_attainment": 100.0, "mean_e2el_ms": 1e-3}  # percent, seconds
 
 
 @dataclass(frozen=True)
@@ -24,17 +28,29 @@ class Sweep:
     ----------
     path
         The parameter's place in the YAML; in `setting` too, where that is more than it alone.
-    default
-        Its default, if that is among the values.
+    others
+        Values to try beside the default.
     """
 
     path: str
-    values: tuple[float, ...]
-    default: float | None = None
+    others: tuple[float, ...]
     setting: str = ""
     overrides: tuple[str, ...] = ()
     slower: float = 1.0
     noise: float = 0.0
+
+    @cached_property
+    def default(self) -> float | None:
+        """Its default; None if it has none, or another kind of part has it."""
+        value: Any = dump(settings())
+        for name in self.path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return None if value is None else float(value)
+
+    @property
+    def values(self) -> list[float]:
+        """All values to try, in order."""
+        return sorted({*self.others, *(() if self.default is None else (self.default,))})
 
     @property
     def name(self) -> str:
@@ -47,21 +63,20 @@ class Sweep:
 
 
 SWEEPS = (
-    Sweep("policy.solver.time_budget_ms", (0.5, 1, 2, 5, 10, 20, 50), 10),
-    Sweep("policy.solver.acceptance", (1e-9, 1e-5, 0.001, 0.05, 0.5), 0.001),
-    Sweep("policy.solver.cooling", (0.8, 0.9, 0.95, 0.98), 0.95),
-    Sweep("policy.solver.restarts", (1, 2, 4, 8), 1),
-    Sweep("policy.solver.horizon", (16, 32, 64, 128, 256), 128),
-    Sweep("policy.solver.max_preemptions", (0, 1, 2, 4, 8), 2),
-    Sweep("policy.objective.latency_weight", (0, 0.0001, 0.001, 0.01, 0.1), 0.001),
-    Sweep("policy.objective.tardiness_weight", (0, 0.001, 0.01, 0.1, 0.5), 0.01),
-    Sweep("policy.guard.passes", (10, 30, 100, 300, 1000), 1000),
+    Sweep("policy.solver.time_budget_ms", (0.5, 1, 2, 5, 10, 20, 50)),
+    Sweep("policy.solver.acceptance", (1e-9, 1e-5, 0.001, 0.05, 0.5)),
+    Sweep("policy.solver.cooling", (0.8, 0.9, 0.95, 0.98)),
+    Sweep("policy.solver.restarts", (1, 2, 4, 8)),
+    Sweep("policy.solver.horizon", (16, 32, 64, 128, 256)),
+    Sweep("policy.solver.max_preemptions", (0, 1, 2, 4, 8)),
+    Sweep("policy.objective.latency_weight", (0, 1e-5, 1e-4, 1e-3, 0.01, 0.1)),
+    Sweep("policy.objective.tardiness_weight", (0, 0.01, 0.1, 0.3, 0.5, 0.9)),
+    Sweep("policy.guard.passes", (30, 100, 300, 1000, 3000, 10_000)),
     Sweep("planner.solve_ms", (0, 3, 7, 15, 30, 60, 120)),
-    Sweep("planner.max_plan_age_ms", (30, 100, 300, 1000, 3000), 1000),
+    Sweep("planner.max_plan_age_ms", (30, 100, 300, 1000, 3000)),
     Sweep(
         "planner.repredict_tokens",
         (10, 25, 50, 100, 1000),
-        50,
         overrides=("predictor={kind: history}",),
     ),
     Sweep(
@@ -74,7 +89,6 @@ SWEEPS = (
     Sweep(
         "planner.margin.quantile",
         (0.3, 0.5, 0.7, 0.9),
-        0.5,
         setting="planner.margin={{kind: learned, quantile: {:g}}}",
         slower=1.15,
         noise=0.3,
@@ -126,15 +140,17 @@ def _jobs(sweep: Sweep, mix: Mix, loads: tuple[float, ...], seeds: int) -> Itera
 def _draw(
     sweep: Sweep, results: list[dict[str, Any]], loads: tuple[float, ...], file: Path
 ) -> None:
-    met = {
-        f"load {load:g}": [attainment(results, _name(sweep, v), load) for v in sweep.values]
-        for load in loads
-    }
-    took = {
-        f"load {load:g}": [_solve_ms(results, _name(sweep, v), load) for v in sweep.values]
-        for load in loads
-    }
-    panels = (Panel("SLOs met, %", met, span=15.0), Panel("ms a plan", took))
+    def lines(figure: str) -> dict[str, list[float]]:
+        return {
+            f"load {load:g}": [_mean(results, _name(sweep, v), load, figure) for v in sweep.values]
+            for load in loads
+        }
+
+    panels = (
+        Panel("SLOs met, %", lines("slo_attainment"), span=15.0),
+        Panel("mean latency, s", lines("mean_e2el_ms")),
+        Panel("ms a plan", lines("mean_solve_ms")),
+    )
     curves(file, sweep.values, panels, label=sweep.path, marked=sweep.default)
 
 
@@ -144,16 +160,19 @@ def _measures(
     for value in sweep.values:
         name = _name(sweep, value)
         figures = [
-            f"load {load:g}: {attainment(results, name, load):.1f}% met, "
-            f"{_solve_ms(results, name, load):.1f} ms a plan"
+            f"load {load:g}: {_mean(results, name, load, 'slo_attainment'):.1f}% met, "
+            f"{_mean(results, name, load, 'mean_e2el_ms'):.1f} s, "
+            f"{_mean(results, name, load, 'mean_solve_ms'):.1f} ms a plan"
             for load in loads
         ]
         yield Measure(name, "; ".join(figures))
 
 
-def _solve_ms(results: list[dict[str, Any]], name: str, load: float) -> float:
-    found = [r["mean_solve_ms"] for r in results if (r["name"], r["load"]) == (name, load)]
-    return float(np.mean(found))
+def _mean(results: list[dict[str, Any]], name: str, load: float, figure: str) -> float:
+    """Mean of a figure over the seeds, in the unit of its panel."""
+    unit = UNITS.get(figure, 1.0)
+    found = [r[figure] for r in results if (r["name"], r["load"]) == (name, load)]
+    return float(np.mean(found)) * unit
 
 
 def _name(sweep: Sweep, value: float) -> str:
