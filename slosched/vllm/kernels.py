@@ -41,13 +41,13 @@ def place(live: LiveArray, row: int, computed: int, goal: IntArray, prompt: IntA
 @njit(cache=True)
 def advance(
     live: LiveArray, rows: IntArray, tokens: IntArray, goal: IntArray, prompt: IntArray
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     """Write what a step does to those whom it serves, and sum it up.
 
     Parameters
     ----------
     rows
-        Whom it serves.
+        Whom it serves; negative where somebody has no row.
     tokens
         By row of the table: how many tokens of each it computes; 1 everywhere afterwards.
     live, goal, prompt
@@ -55,11 +55,14 @@ def advance(
 
     Returns
     -------
-    Prompt tokens that the step computes, sequences that decode in it, and tokens of their
-    contexts before it.
+    Prompt tokens that the step computes, sequences that decode in it, tokens of their contexts
+    before it; and how many have no row.
     """
-    prefill = sequences = context = 0
+    prefill = sequences = context = strangers = 0
     for row in rows:
+        if row < 0:
+            strangers += 1
+            continue
         request = live[row]
         if request.running and request.prefill <= 1:
             sequences += 1
@@ -68,7 +71,7 @@ def advance(
             prefill += tokens[row]
         place(live, row, request.context + tokens[row], goal, prompt)
         tokens[row] = 1
-    return prefill, sequences, context
+    return prefill, sequences, context, strangers
 
 
 @njit(cache=True)
@@ -101,7 +104,7 @@ def admit(live: LiveArray, rows: IntArray, admitted: IntArray) -> None:
 
 
 @njit(cache=True)
-def places(live: LiveArray, rows: IntArray, goal: IntArray) -> tuple[IntArray, int, bool]:
+def places(live: LiveArray, rows: IntArray, goal: IntArray) -> tuple[IntArray, bool]:
     """Say where running requests belong: those that decode first, each kind by rank.
 
     Parameters
@@ -113,16 +116,14 @@ def places(live: LiveArray, rows: IntArray, goal: IntArray) -> tuple[IntArray, i
 
     Returns
     -------
-    The place of each, how many of them decode, and whether they are in order already.
+    The place of each, and whether they are in order already.
     """
     found = np.empty(len(rows), dtype=np.int64)
-    decoding, ordered = 0, True
+    ordered = True
     for k in range(len(rows)):
         row = rows[k]
         found[k] = _LAST if row < 0 else min(live[row].rank, _LAST - 1)
         if row >= 0 and live[row].context < goal[row]:
             found[k] += _SPAN
-        else:
-            decoding += 1
         ordered = ordered and (k == 0 or found[k - 1] <= found[k])
-    return found, decoding, ordered
+    return found, ordered

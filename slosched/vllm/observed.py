@@ -1,17 +1,16 @@
 """The latency model, learned from the engine's own steps while it serves."""
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from slosched.core.latency import LinearLatency, fit
+from slosched.core.latency import LinearLatency
 from slosched.core.types import FloatArray
 
 _KEPT = 256  # of each kind of step
 _REFIT = 64
-_OUTLIER = 10.0
 
 
 class StepShape(NamedTuple):
@@ -42,6 +41,10 @@ class ObservedLatency:
     """
 
     def __init__(self, initial: LinearLatency) -> None:
+        from slosched.vllm.fitting import fit  # brings numba
+
+        self._fit = fit
+        self._fit(np.ones((4, 4)), np.ones(4))  # compiles it
         self.model = initial
         self._in_flight: deque[_InFlight] = deque()
         # Of pure decoding, then with prefill: what each of the newest steps computed, and took.
@@ -78,22 +81,8 @@ class ObservedLatency:
         return np.concatenate([steps[:seen] for steps, seen in pairs])
 
     def _refit(self, observed: FloatArray) -> None:
-        steps, seconds = observed[:, :3], observed[:, 3]
-        # Compilations and page faults are no property of a batch. Measured against the model,
-        # not the clock: a long prefill may well take ten times as long as a decode.
-        ratio = seconds / self.model.step(steps[:, 0], steps[:, 1], steps[:, 2])  # type: ignore[arg-type]
-        usual = ratio <= _OUTLIER * np.median(ratio)
-        fitted = fit(steps[usual], seconds[usual])
-        unseen = [
-            name
-            for name, column in zip(StepShape._fields, steps[usual].T, strict=True)
-            if not column.any()
-        ]
-        self.model = replace(fitted, **{_COSTS[n]: getattr(self.model, _COSTS[n]) for n in unseen})
-
-
-_COSTS = {
-    "prefill_tokens": "per_prefill_token",
-    "sequences": "per_sequence",
-    "context_tokens": "per_context_token",
-}
+        model = self.model
+        believed = np.array(
+            [model.base, model.per_prefill_token, model.per_sequence, model.per_context_token]
+        )
+        self.model = LinearLatency(*self._fit(observed, believed).tolist())

@@ -46,19 +46,24 @@ class SloScheduler(AsyncScheduler):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         log_beside_vllm()
-        self._tagger, self._planner, latency = self._build()
+        self._tagger, planner, latency = self._build()
         self._latency = ObservedLatency(latency)
         self._limits = engine_limits(self)
         self._metrics = engine_metrics()
         self._shield = Shield(self._metrics)
-        self._telemetry = Telemetry(self._planner, self._metrics)
-        self._stock = Stock(self._planner.table)
-        self.waiting = PlannedQueue(self._stock)
+        self._follow(planner)
         # Drafted tokens may be rejected, and KV blocks of others may fail to arrive.
         self._takes_back = bool(self.num_spec_tokens or self.connector)
-        self._followed = -1  # version of the plan that the waiting queue follows
         with self._shield("warming up"):
             self._warm_up()
+
+    def _follow(self, planner: Planner) -> None:
+        """Take orders from a planner; nobody may be waiting or running."""
+        self._planner = planner
+        self._telemetry = Telemetry(planner, self._metrics)
+        self._stock = Stock(planner.table)
+        self.waiting = PlannedQueue(self._stock)
+        self._followed = -1  # version of the plan that the waiting queue follows
 
     def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
         """Make the parts that the configuration names."""
@@ -157,7 +162,7 @@ class SloScheduler(AsyncScheduler):
 
             # 2. Apply.
             victims = self._victims(decision.preempt.tolist())
-            self._stock.sort(self.running)
+            self._stock.sort(self.running, self._planner.version)
             running = len(self.running) - len(victims)
             lowered = ceilings(self, decision, running, self._stock.decoding)
             self._preempt(victims)

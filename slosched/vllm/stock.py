@@ -24,8 +24,6 @@ class Stock:
 
     Attributes
     ----------
-    decoding
-        How many running requests had all of their prompts computed when they were sorted last.
     torn
         Whether an error left a step half written.
     """
@@ -42,12 +40,18 @@ class Stock:
         self._rows = _NOBODY  # of the running requests, in vLLM's order; -1 where there is none
         self._prefilling: dict[str, Request] = {}
         self._unsettled: dict[str, Request] = {}  # whose rows an output will change
-        self.decoding = 0
+        self._sorted_by = -1  # version of the ranks
+        self._mixed = False  # whether somebody got a slot, or took in a prompt, since
         self.torn = False
         self._compile()
 
     def __len__(self) -> int:
         return len(self._row_of)
+
+    @property
+    def decoding(self) -> int:
+        """How many running requests have all of their prompts computed."""
+        return len(self._rows) - len(self._prefilling)
 
     def row(self, request: Request) -> int | None:
         """Row of a request, None if it has none."""
@@ -100,16 +104,23 @@ class Stock:
 
     # -- one step ------------------------------------------------------------------------------
 
-    def sort(self, running: list[Request]) -> None:
+    def sort(self, running: list[Request], version: int) -> None:
         """Bring the running requests into the plan's order.
 
         The first get the token budget first: prompts take what decoding leaves, as the rollout
         has it. The last is vLLM's victim when KV blocks run out.
+
+        Parameters
+        ----------
+        version
+            Of the ranks.
         """
         if len(self._rows) != len(running):
             self._rows = self._rows_of([request.request_id for request in running])
-        live = self._table.rows
-        places, self.decoding, ordered = self._kernels.places(live, self._rows, self._goal)
+        elif version == self._sorted_by and not self._mixed:
+            return
+        self._sorted_by, self._mixed = version, False
+        places, ordered = self._kernels.places(self._table.rows, self._rows, self._goal)
         if not ordered:
             order = places.argsort(kind="stable")
             running[:] = [running[i] for i in order.tolist()]
@@ -127,21 +138,24 @@ class Stock:
             return None
         self.torn = True
         fresh = len(output.scheduled_new_reqs) + len(output.scheduled_cached_reqs.resumed_req_ids)
-        rows = self._start(running[len(running) - fresh :], scheduled)
-        if self._adds_up(output, rows, len(running)):
-            served = self._rows = np.concatenate((self._rows, rows))
+        admitted = running[len(running) - fresh :]
+        rows = self._start(admitted, scheduled) if admitted else _NOBODY
+        if self._adds_up(output, fresh, len(running)):
+            served = self._rows = np.concatenate((self._rows, rows)) if fresh else self._rows
         else:
             served = self._look_at_all(scheduled)
             self._rows = self._rows_of([request.request_id for request in running])
-        ours = served[served >= 0]
         by_row = self._tokens, self._goal, self._prompt
-        shape = self._kernels.advance(self._table.rows, ours, *by_row)
-        self._admit(rows[rows >= 0])
+        *shape, strangers = self._kernels.advance(self._table.rows, served, *by_row)
+        if admitted:
+            self._kernels.admit(self._table.rows, self._table.live(), rows[rows >= 0])
+            self._table.version += 1
+        self._mixed |= bool(self._prefilling)
         for request in list(self._prefilling.values()):
             if not request.is_prefill_chunk:
                 del self._prefilling[request.request_id]
         self.torn = False
-        return StepShape(*shape) if len(ours) == len(served) else None
+        return None if strangers else StepShape(*shape)
 
     def _start(self, admitted: Sequence[Request], scheduled: Mapping[str, int]) -> IntArray:
         """Begin to follow those who got a slot, with what they found in the prefix cache."""
@@ -154,7 +168,7 @@ class Stock:
                 self._unsettled[request.request_id] = request
         return rows
 
-    def _adds_up(self, output: SchedulerOutput, admitted: IntArray, running: int) -> bool:
+    def _adds_up(self, output: SchedulerOutput, admitted: int, running: int) -> bool:
         """Say whether all who do not prefill decode one token each; note what the others do."""
         scheduled = output.num_scheduled_tokens
         idle, total = 0, running - len(self._prefilling)
@@ -164,7 +178,7 @@ class Stock:
             idle += not tokens
             total += tokens
         return (
-            len(self._rows) + len(admitted) == running
+            len(self._rows) + admitted == running
             and len(scheduled) == running - idle
             and output.total_num_scheduled_tokens == total
         )
@@ -175,11 +189,6 @@ class Stock:
         self._tokens[:] = 1
         self._tokens[rows[rows >= 0]] = tokens[rows >= 0]
         return rows
-
-    def _admit(self, rows: IntArray) -> None:
-        if len(rows):
-            self._kernels.admit(self._table.rows, self._table.live(), rows)
-            self._table.version += 1
 
     def settle(self, now: float) -> None:
         """Follow those whose first token, or last one before a preemption, was in flight."""
@@ -204,6 +213,7 @@ class Stock:
                 self._place(request)
                 self._table.rows["running"][self._row_of[request.request_id]] = True
         self._rows = self._rows_of([request.request_id for request in running])
+        self._tokens[:] = 1
         self.torn = False
 
     def _place(self, request: Request) -> None:

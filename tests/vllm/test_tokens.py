@@ -37,9 +37,6 @@ class Hooked(SloScheduler):
     def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
         return Tagger(CLASSES, "batch"), make_planner(Fcfs()), LATENCY
 
-    def follow(self, planner: Planner) -> None:
-        self._planner = planner
-
 
 @pytest.fixture(scope="module", autouse=True)
 def vllm_beside_numba() -> Iterator[None]:
@@ -109,7 +106,7 @@ def test_ordering_changes_no_token(unhooked: list[list[int]], hooked: LLM, share
     """Law 10: whatever the order, the preemptions and the KV pressure, the tokens are the same."""
     engine = scheduler(hooked)
     planner = make_planner(AtRandom(np.random.default_rng(7), share))
-    engine.follow(planner)
+    engine._follow(planner)
     preempted: list[int] = []
     preempt = engine._preempt
 
