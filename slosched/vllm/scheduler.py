@@ -113,7 +113,9 @@ class SloScheduler(AsyncScheduler):
             self._planner.add(entered)
         finally:  # a predictor that raised has left the request in the table
             if request.request_id in table:
-                self._stock.enter(request, table.row(request.request_id))
+                row = table.row(request.request_id)
+                self._stock.enter(request, row)
+                self._telemetry.entered(row, tag.slo_class)
         self._stock.wait(request, cached_tokens(self.kv_cache_manager, request))
 
     def _tag(self, request: Request) -> Tag:

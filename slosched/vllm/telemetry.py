@@ -1,7 +1,8 @@
 """Says how planning goes, a little at a time: it works inside of the engine's steps."""
 
-from collections import Counter
+import numpy as np
 
+from slosched.core.types import IntArray
 from slosched.planner import Planner
 from slosched.vllm.metrics import EngineMetrics
 
@@ -18,13 +19,21 @@ class Telemetry:
         self._failures = 0
         self._published_at = -_PERIOD
         self._steps: list[float] = []
-        self._depths: Counter[str] = Counter()
+        self._classes: dict[str, int] = {}
+        self._class_of: IntArray = np.zeros(len(planner.table.rows), dtype=np.int64)  # by row
+
+    def entered(self, row: int, slo_class: str) -> None:
+        """Note of which class the request in a row is."""
+        capacity = len(self._planner.table.rows)
+        if capacity > len(self._class_of):
+            self._class_of = np.resize(self._class_of, capacity)
+        self._class_of[row] = self._classes.setdefault(slo_class, len(self._classes))
 
     def step(self, seconds: float) -> None:
         """Note what slosched added to a step."""
         self._steps.append(seconds)
         if len(self._steps) >= _STEPS:
-            self._publish_steps()
+            self._publish_times()
 
     def due(self, now: float) -> bool:
         """Whether it is time to publish."""
@@ -33,28 +42,24 @@ class Telemetry:
     def publish(self, now: float) -> None:
         """Publish what the planner has to say, and how many requests wait."""
         self._published_at = now
-        self._publish_steps()
+        self._publish_times()
         planner, metrics = self._planner, self._metrics
         metrics.plan_failures.inc(planner.failures - self._failures)
         self._failures = planner.failures
         metrics.plan_age_seconds.set(planner.plan_age(now))
         metrics.latency_margin.set(planner.margin.factor)
-        for seconds in planner.take_solves():
-            metrics.solve_seconds.labels(planner.kind).observe(seconds)
-        for event, seconds in planner.take_errors():
-            metrics.plan_error_seconds.labels(event).observe(seconds)
-        self._count_waiting()
+        rows = planner.table.live()
+        waiting = rows[~planner.table.rows["running"][rows]]
+        depths = np.bincount(self._class_of[waiting], minlength=len(self._classes)).tolist()
+        for slo_class, depth in zip(self._classes, depths, strict=True):
+            metrics.queue_depth.labels(slo_class).set(depth)
 
-    def _publish_steps(self) -> None:
+    def _publish_times(self) -> None:
+        metrics = self._metrics
         for seconds in self._steps:
-            self._metrics.step_overhead_seconds.observe(seconds)
+            metrics.step_overhead_seconds.observe(seconds)
         self._steps.clear()
-
-    def _count_waiting(self) -> None:
-        table = self._planner.table
-        rows = table.live()
-        waiting = rows[~table.rows["running"][rows]]
-        self._depths = Counter(dict.fromkeys(self._depths, 0))  # a class once seen stays, at 0
-        self._depths.update(table.request(row).slo_class for row in waiting.tolist())
-        for slo_class, depth in self._depths.items():
-            self._metrics.queue_depth.labels(slo_class).set(depth)
+        for seconds in self._planner.take_solves():
+            metrics.solve_seconds.labels(self._planner.kind).observe(seconds)
+        for event, seconds in self._planner.take_errors():
+            metrics.plan_error_seconds.labels(event).observe(seconds)

@@ -316,8 +316,8 @@ def _check_stock(stock: Stock, planner: Planner) -> None:
     """Before each step, hold what the table says of running requests against what they say."""
     sort = stock.sort
 
-    def sorted_(running: list[Request]) -> None:
-        sort(running)
+    def sorted_(running: list[Request], version: int) -> None:
+        sort(running, version)
         rows = [stock.row(request) for request in running]
         assert stock._rows.tolist() == [-1 if row is None else row for row in rows]
         for request, row in zip(running, rows, strict=True):

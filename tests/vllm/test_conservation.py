@@ -73,11 +73,11 @@ class Watched(SloScheduler):
     _planner: Obeyed
 
     def schedule(self, *args: object, **kwargs: object) -> SchedulerOutput:
+        decoding = self._stock.decoding
         output = super().schedule(*args, **kwargs)
         decision, admitted = self._planner.newest, len(output.scheduled_new_reqs)
         admitted += len(output.scheduled_cached_reqs.resumed_req_ids)
         assert not admitted or len(self.running) <= decision.max_num_seqs
-        decoding = self._stock.decoding
         if decoding:
             most = max(decision.max_num_batched_tokens, decoding)
             assert output.total_num_scheduled_tokens <= most

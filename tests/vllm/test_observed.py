@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slosched.core.latency import LinearLatency
+from slosched.core.latency import LinearLatency, fit
+from slosched.vllm.fitting import fit as compiled_fit
 from slosched.vllm.observed import ObservedLatency, StepShape
 
 TRUTH = LinearLatency(2e-2, 1e-4, 5e-4, 2e-6)
@@ -95,3 +98,32 @@ def test_lost_and_unknown_steps_do_not_count() -> None:
     observed.finish("unknown", 3.0)
     assert not observed._in_flight
     assert observed._kept()[:, -1].tolist() == [1.0]
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    kinds=st.lists(st.sampled_from(["prefill", "sequences", "context"]), unique=True, max_size=3),
+    noise=st.sampled_from([0.0, 0.01, 0.3]),
+)
+def test_the_compiled_fit_is_the_plain_one(seed: int, kinds: list[str], noise: float) -> None:
+    """Where every cost was seen, and nothing is an outlier."""
+    rng = np.random.default_rng(seed)
+    steps = rng.integers(1, 500, (64, 3)) * [1.0, 0.1, 30.0]
+    truth = LinearLatency(
+        1e-2,
+        1e-4 * ("prefill" in kinds),
+        5e-4 * ("sequences" in kinds),
+        2e-6 * ("context" in kinds),
+    )
+    seconds = truth.step(*steps.T) * rng.lognormal(0.0, noise, 64)
+    plain = fit(steps, seconds)
+    observed = np.column_stack((steps, seconds))
+    compiled = LinearLatency(*compiled_fit(observed, np.array([1e-2, 1e-4, 5e-4, 2e-6])).tolist())
+    assert compiled.step(*steps.T) == pytest.approx(plain.step(*steps.T), rel=1e-4)
+
+
+def test_constant_batches_are_fitted_too() -> None:
+    """Steps that are all alike say what they take together, and nothing of the shares."""
+    observed = ObservedLatency(GUESS)
+    observe(observed, [StepShape(0, 32, 6400)] * 128)
+    assert observed.model.step(0, 32, 6400) == pytest.approx(TRUTH.step(0, 32, 6400), rel=1e-3)
