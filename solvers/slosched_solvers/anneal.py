@@ -25,6 +25,7 @@ DISCARD_SHARE = 0.3  # of the budget, at most, for the start that is made by rol
 FIRST_SHARE = 0.6  # of the budget, before preemptions and limits are tried
 DECIDED_SHARE = 0.75  # of the budget, when they have to be done; the rest repairs after them
 PREEMPTIONS_TRIED = 64
+SMALL = 16  # so many that wait are all worth searching over, for their latency too
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Anneal:
     time_budget_ms: float | None = 10.0
     move_budget: int | None = None
     acceptance: float = 0.001
-    cooling: float = 0.95
+    cooling: float = 0.85
     restarts: int = 1
     horizon: int = 128
     max_preemptions: int = 2
@@ -119,13 +120,14 @@ class Anneal:
     def _worth_searching(self, problem: Problem, whole: Evaluator, start: IntArray) -> BoolArray:
         """Tell which places of a start to search over.
 
-        Under `attainment`, whoever is late in any case has its place behind those who may not be.
+        Under `attainment`, whoever is late in any case has its place behind those who may not be,
+        unless there are but a few.
         """
         waiting = ~problem.snapshot.running
         waiting[problem.promoted] = False
         fixed = ~waiting[start]
         movable = waiting
-        if problem.objective.kind == "attainment":
+        if problem.objective.kind == "attainment" and waiting.sum() > SMALL:
             movable &= (whole.requests.times[:, :, LATEST] >= 0).any(axis=0)
         return fixed | (movable[start] & (np.cumsum(movable[start]) <= self.horizon))
 
