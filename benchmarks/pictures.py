@@ -61,7 +61,7 @@ def curves(
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": file.stem, "font.size": 9, **colours}
     with mpl.rc_context(settings):
         figure, axes = plt.subplots(
-            len(panels), 1, figsize=(4.6, 0.7 + 1.5 * len(panels)), sharex=True, squeeze=False
+            len(panels), 1, figsize=(4.6, 0.7 + 1.2 * len(panels)), sharex=True, squeeze=False
         )
         for axis, panel in zip(axes[:, 0], panels, strict=True):
             _draw(axis, len(xs), panel)
@@ -83,7 +83,7 @@ def _draw(axis: Any, n: int, panel: Panel) -> None:  # noqa: ANN401 - matplotlib
         axis.plot(range(n), values, marker="o", markersize=3, color=colour, label=name)
     low, high = axis.get_ylim()
     if panel.span is None:
-        axis.set_ylim(0, high)
+        axis.set_ylim(0, 1.1 * high)
     else:
         missing = max(panel.span - (high - low), 0.0)
         axis.set_ylim(low - missing / 2, high + missing / 2)
