@@ -1,7 +1,6 @@
 """The latency model, learned from the engine's own steps while it serves."""
 
 from collections import deque
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,13 +18,6 @@ class StepShape(NamedTuple):
     prefill_tokens: int
     sequences: int
     context_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class _InFlight:
-    step: object
-    shape: StepShape
-    started: float
 
 
 class ObservedLatency:
@@ -46,39 +38,42 @@ class ObservedLatency:
         self._fit = fit
         self._fit(np.ones((4, 4)), np.ones(4))  # compiles it
         self.model = initial
-        self._in_flight: deque[_InFlight] = deque()
-        # Of pure decoding, then with prefill: what each of the newest steps computed, and took.
-        self._steps = np.zeros((2, _KEPT, len(StepShape._fields) + 1))
-        self._seen = [0, 0]
+        # Steps that were given to the engine: any object for each, its shape, and when.
+        self._in_flight: deque[tuple[object, StepShape, float]] = deque()
+        # What steps computed and took: the newest, and those of pure decoding, then with prefill.
+        self._new: list[tuple[float, ...]] = []
+        self._kept = [np.empty((0, len(StepShape._fields) + 1)) for _ in (False, True)]
         self._last_finish = -np.inf
 
     def start(self, step: object, shape: StepShape, now: float) -> None:
         """Note that the engine was given a step; any object may stand for it."""
-        self._in_flight.append(_InFlight(step, shape, now))
+        self._in_flight.append((step, shape, now))
 
     def finish(self, step: object, now: float) -> None:
         """Note that a step's output is there; steps that were never started do not count."""
         # The engine computes steps one after the other: under asynchronous scheduling, a step
         # handed over early begins only when the one before it is done.
         previous, self._last_finish = self._last_finish, now
-        if all(waiting.step is not step for waiting in self._in_flight):
+        if all(begun is not step for begun, _, _ in self._in_flight):
             return
-        while (done := self._in_flight.popleft()).step is not step:
-            pass  # its output never came
-        self._add(done.shape, now - max(done.started, previous))
+        begun, shape, started = self._in_flight.popleft()
+        while begun is not step:  # its output never came
+            begun, shape, started = self._in_flight.popleft()
+        self._add(shape, now - max(started, previous))
 
     def _add(self, shape: StepShape, seconds: float) -> None:
         if seconds <= 0:
             return
-        kind = int(shape.prefill_tokens > 0)
-        self._steps[kind, self._seen[kind] % _KEPT] = (*shape, seconds)
-        self._seen[kind] += 1
-        if sum(self._seen) % _REFIT == 0:
-            self._refit(self._kept())
+        self._new.append((*shape, seconds))
+        if len(self._new) >= _REFIT:
+            self._keep(np.array(self._new))
+            self._new.clear()
+            self._refit(np.concatenate(self._kept))
 
-    def _kept(self) -> FloatArray:
-        pairs = zip(self._steps, self._seen, strict=True)
-        return np.concatenate([steps[:seen] for steps, seen in pairs])
+    def _keep(self, steps: FloatArray) -> None:
+        prefill = steps[:, 0] > 0
+        for kind, same in enumerate((~prefill, prefill)):
+            self._kept[kind] = np.concatenate((self._kept[kind], steps[same]))[-_KEPT:]
 
     def _refit(self, observed: FloatArray) -> None:
         model = self.model
