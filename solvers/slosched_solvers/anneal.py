@@ -16,7 +16,7 @@ from slosched_solvers.decisions import SEQUENCES, TOKENS, preempt, restrain
 from slosched_solvers.discard import discard
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.instance import Instance, build, select
-from slosched_solvers.moves import KINDS
+from slosched_solvers.moves import EXPECTED
 from slosched_solvers.requests import LATEST
 from slosched_solvers.starts import starts
 
@@ -189,7 +189,7 @@ class _Hunt:
             position=np.arange(n),
             before=np.empty(n, dtype=np.int64),
             begins=np.zeros(scenarios, dtype=np.int64),
-            pays=np.full(KINDS, 0.02),
+            pays=EXPECTED.copy(),
             first=evaluator.first,
             finish=evaluator.finish,
             trial_first=evaluator.first.copy(),

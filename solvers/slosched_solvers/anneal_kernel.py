@@ -17,7 +17,7 @@ from slosched_solvers.slots import Slots
 SAMPLED = 32  # moves to find the first temperature
 LEVELS = 100  # temperatures, each `cooling` times the one before
 _SHARE = 0.02  # of the moves that every kind gets at least
-_MEMORY = 0.98  # of what a kind of move has paid so far
+_MEMORY = 0.995  # of what a kind of move has paid so far
 
 
 class Schedule(NamedTuple):

@@ -1,20 +1,24 @@
 """What the annealer may do to an order; after arXiv 2504.14966, section 4.3, and beyond.
 
 A move changes a stretch of the order in place, behind the `fixed` requests that never move, and
-answers where the stretch begins and ends; the two are -1 if there is nothing to do.
+answers where the stretch begins and ends; the two are -1 if there is nothing to do. Moves that
+rescue somebody look for one who costs the others little, moves that give somebody up for one who
+costs them much.
 """
 
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.kernel import kernel
-from slosched_solvers.requests import BEGUN, FINISH_BY, FIRST_BY, LATEST, PACE
+from slosched_solvers.requests import BEGUN, FINISH_BY, FIRST_BY, LATEST, PACE, TOLL
 
-SWAP, INSERT, BLOCK, EARLIER, LATER, GIVE_UP, RESCUE, EXCHANGE, DELAY = range(9)
-KINDS = 9
+SWAP, INSERT, BLOCK, EARLIER, LATER, GIVE_UP, RESCUE, EXCHANGE, DELAY, TRADE = range(10)
+KINDS = 10
+EXPECTED = np.array([4, 2, 1, 2, 2, 2, 8, 8, 2, 8]) / 100  # to pay, before any was tried
 LONGEST_BLOCK = 8
 ON_TIME, LATE, HOPELESS = 0, 1, 2
-_TRIES = 8  # at finding a request of the wanted kind at random
+_TRIES = 8  # at finding requests of the wanted state at random
+_COMPARED = 3  # of those that are found
 
 
 @kernel
@@ -50,15 +54,15 @@ def move(
     span = n - fixed
     if span < 2:
         return -1, -1
-    wanted = LATE if kind in (RESCUE, EXCHANGE) else ON_TIME
+    if kind == TRADE:
+        return trade(order, before, fixed, times, first, finish, rng)
     i = fixed + int(rng.random() * span)
-    if kind in (GIVE_UP, RESCUE, EXCHANGE, DELAY):
-        for _ in range(_TRIES):
-            if state(times, first, finish, order[i]) == wanted:
-                break
-            i = fixed + int(rng.random() * span)
-        if state(times, first, finish, order[i]) != wanted:
-            return -1, -1
+    if kind in (RESCUE, EXCHANGE):
+        i = cheapest(order, fixed, times, first, finish, rng)
+    elif kind in (GIVE_UP, DELAY):
+        i = dearest(order, fixed, n, times, first, finish, rng)
+    if i < 0:
+        return -1, -1
     length = 1
     if kind in (SWAP, INSERT, BLOCK):
         j = fixed + int(rng.random() * (span - 1))
@@ -71,12 +75,12 @@ def move(
         j = fixed + ((i - fixed) // batch + 1) * batch + int(rng.random() * batch)
     elif kind == GIVE_UP:
         j = n - 1
-    elif kind in (RESCUE, DELAY):
-        j = in_time(order, fixed, first, times[order[i], LATEST])
-        j += kind == RESCUE and j > fixed and rng.random() < 0.5
-    else:  # EXCHANGE
-        before_it = in_time(order, fixed, first, times[order[i], LATEST]) + 1 - fixed
-        j = fixed + int(rng.random() * before_it)
+    else:
+        j = in_time(order, fixed, times, first, finish, order[i])
+        if kind == RESCUE:
+            j += j > fixed and rng.random() < 0.5
+        elif kind == EXCHANGE:
+            j = dearest(order, fixed, j + 1, times, first, finish, rng)
     j = min(max(j, fixed), n - length)
     if j == i:
         return -1, -1
@@ -94,6 +98,95 @@ def move(
 
 
 @kernel
+def trade(
+    order: IntArray,
+    before: IntArray,
+    fixed: int,
+    times: FloatArray,
+    first: FloatArray,
+    finish: FloatArray,
+    rng: np.random.Generator,
+) -> tuple[int, int]:
+    """Give up one request for two."""
+    n = len(order)
+    one = cheapest(order, fixed, times, first, finish, rng)
+    two = cheapest(order, fixed, times, first, finish, rng)
+    if one < 0 or two < 0 or one == two:
+        return -1, -1
+    to_one = in_time(order, fixed, times, first, finish, order[one])
+    to_two = in_time(order, fixed, times, first, finish, order[two])
+    if to_one > one or to_two > two:
+        return -1, -1
+    given = dearest(order, fixed, max(to_one, to_two) + 1, times, first, finish, rng)
+    if given < 0:
+        return -1, -1
+    low = min(to_one, to_two, given)
+    before[low:] = order[low:]
+    at = low
+    for k in range(low, n):
+        if k == to_one:
+            order[at] = before[one]
+            at += 1
+        if k == to_two:
+            order[at] = before[two]
+            at += 1
+        if k not in (one, two, given):
+            order[at] = before[k]
+            at += 1
+    order[at] = before[given]
+    return low, n - 1
+
+
+@kernel
+def cheapest(
+    order: IntArray,
+    fixed: int,
+    times: FloatArray,
+    first: FloatArray,
+    finish: FloatArray,
+    rng: np.random.Generator,
+) -> int:
+    """Find the place of somebody late, of a few the one with the lowest toll; -1 if there is none.
+
+    "None" is a guess, from a few tries.
+    """
+    span = len(order) - fixed
+    found, best = 0, -1
+    for _ in range(_TRIES):
+        k = fixed + int(rng.random() * span)
+        if state(times, first, finish, order[k]) == LATE:
+            found += 1
+            if best < 0 or times[order[k], TOLL] < times[order[best], TOLL]:
+                best = k
+        if found == _COMPARED:
+            break
+    return best
+
+
+@kernel
+def dearest(
+    order: IntArray,
+    fixed: int,
+    end: int,
+    times: FloatArray,
+    first: FloatArray,
+    finish: FloatArray,
+    rng: np.random.Generator,
+) -> int:
+    """Find the place of somebody on time before an end, of a few the one with the highest toll."""
+    found, best = 0, -1
+    for _ in range(_TRIES):
+        k = fixed + int(rng.random() * (end - fixed))
+        if state(times, first, finish, order[k]) == ON_TIME:
+            found += 1
+            if best < 0 or times[order[k], TOLL] > times[order[best], TOLL]:
+                best = k
+        if found == _COMPARED:
+            break
+    return best
+
+
+@kernel
 def state(times: FloatArray, first: FloatArray, finish: FloatArray, i: int) -> int:
     """Whether a request is on time, late, or late under any order."""
     if times[i, LATEST] < 0:
@@ -104,11 +197,22 @@ def state(times: FloatArray, first: FloatArray, finish: FloatArray, i: int) -> i
 
 
 @kernel
-def in_time(order: IntArray, fixed: int, first: FloatArray, latest: float) -> int:
-    """Find the last place whose request, in this order, has its first token before a time.
+def in_time(
+    order: IntArray,
+    fixed: int,
+    times: FloatArray,
+    first: FloatArray,
+    finish: FloatArray,
+    i: int,
+) -> int:
+    """Find the last place at which a request has its first token in time.
 
-    First tokens come in about the order of admission, so that halving finds a place about there.
+    From there its answer is taken to need as long as in this order. First tokens come in about
+    the order of admission, so that halving finds a place about there.
     """
+    latest = times[i, LATEST]
+    if times[i, BEGUN] == np.inf:
+        latest = min(times[i, FIRST_BY], times[i, FINISH_BY] - (finish[i] - first[i]))
     low, high = fixed, len(order) - 1
     while low < high:
         middle = (low + high + 1) // 2

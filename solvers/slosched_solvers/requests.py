@@ -23,7 +23,8 @@ FIRST_BY, FINISH_BY = 5, 6  # on time if not later; -inf if the first token was 
 PACE = 7  # from first token to finish at most
 SERVICE = 8  # with the engine to itself: less than in any batch
 LATEST = 9  # who has not begun by then is late, whatever is done
-TIMES = 10
+TOLL = 10  # of a full engine, by the request's weight: what it costs the others to serve it
+TIMES = 11
 
 ON_TIME = 1.0 + TOLERANCE
 _ROUNDING = 1e-9  # s; what a sum of steps may be off
@@ -84,3 +85,5 @@ def _describe(instance: Instance, s: int, i: int, counts: IntArray, times: Float
     times[TTFT], times[E2E], times[BEGUN] = instance.ttft[i], instance.e2e[i], begun
     times[FIRST_BY], times[FINISH_BY], times[PACE] = first_by, finish_by, pace
     times[SERVICE], times[LATEST] = service, latest + _ROUNDING
+    step = base / max(instance.limits[0], 1) + per_sequence
+    times[TOLL] = (prefill * per_prefill + remaining * step) / instance.weight[i]
