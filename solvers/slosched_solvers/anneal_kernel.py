@@ -185,6 +185,26 @@ def run(
 
 
 @kernel
+def cheaper(
+    requests: Requests,
+    search: Search,
+    price: Price,
+    slots: Slots,
+    saved: Checkpoints,
+) -> bool:
+    """Price the order on trial; whether it costs less than the best, which is then its cost."""
+    place_all(search)
+    limit = np.inf if price.kind == G else search.costs[1]
+    saved.filled[:] = False
+    n = len(search.order)
+    value = run(requests, search, FROM_SCRATCH, -1, n, limit, np.inf, price, slots, saved)
+    if value >= search.costs[1]:
+        return False
+    search.costs[1] = value
+    return True
+
+
+@kernel
 def accept(search: Search, saved: Checkpoints, place: int) -> None:
     """Put the order on trial in force, which differs from a waiting place on."""
     search.first[:], search.finish[:] = search.trial_first, search.trial_finish

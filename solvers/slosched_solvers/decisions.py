@@ -8,10 +8,10 @@ it; and it knows what an empty slot or a short step costs whoever waits.
 import numpy as np
 
 from slosched.core.types import BoolArray, IntArray
-from slosched_solvers.anneal_kernel import Search, place_all, run
-from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints
+from slosched_solvers.anneal_kernel import Search, cheaper
+from slosched_solvers.checkpoints import Checkpoints
 from slosched_solvers.clock import monotonic
-from slosched_solvers.cost import G, Price
+from slosched_solvers.cost import Price
 from slosched_solvers.kernel import kernel
 from slosched_solvers.requests import CONTEXT, PREFILL, REMAINING, Requests
 from slosched_solvers.slots import Slots
@@ -86,23 +86,3 @@ def restrain(
         if cheaper(requests, search, price, slots, saved):
             usual = value
     requests.limits[limit] = usual
-
-
-@kernel
-def cheaper(
-    requests: Requests,
-    search: Search,
-    price: Price,
-    slots: Slots,
-    saved: Checkpoints,
-) -> bool:
-    """Price the order on trial; whether it costs less than the best, which is then its cost."""
-    place_all(search)
-    limit = np.inf if price.kind == G else search.costs[1]
-    saved.filled[:] = False
-    n = len(search.order)
-    value = run(requests, search, FROM_SCRATCH, -1, n, limit, np.inf, price, slots, saved)
-    if value >= search.costs[1]:
-        return False
-    search.costs[1] = value
-    return True

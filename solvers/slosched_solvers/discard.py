@@ -9,8 +9,8 @@ takes most of the engine's time.
 import numpy as np
 
 from slosched.core.types import IntArray
-from slosched_solvers.anneal_kernel import Search, place_all, run
-from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit
+from slosched_solvers.anneal_kernel import Search, cheaper, place_all
+from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit, latest
 from slosched_solvers.clock import monotonic
 from slosched_solvers.cost import Price
 from slosched_solvers.kernel import kernel
@@ -24,6 +24,7 @@ from slosched_solvers.requests import (
     TOLL,
     Requests,
 )  # fmt: skip
+from slosched_solvers.rollout import ABSENT, replay
 from slosched_solvers.slots import Slots
 
 
@@ -45,49 +46,56 @@ def discard(
     until
         On the monotonic clock; inf to go on until nobody who is kept is late.
     """
-    fixed, n = search.front[1], len(search.order)
-    rest = search.best[fixed:].copy()
-    kept = np.zeros(n, dtype=np.bool_)
-    urgent = np.empty(n - fixed, dtype=np.int64)  # urgent[:m] is kept
-    m = 0
-    for i in by_due(requests, search):
-        if 0 <= requests.times[0, i, LATEST] < np.inf and search.position[i] >= fixed:
-            urgent[m], kept[i] = i, True
-            m += 1
-    toll = requests.times[0][:, TOLL]
+    settled, fixed = search.front
     times, first, finish = requests.times[0], search.trial_first[0], search.trial_finish[0]
+    order, position, n = search.order, search.position, len(search.order)
+    order[:] = search.best
+    place_all(search)
+    queue = by_due(requests, search)
+    queue = queue[(position[queue] >= fixed) & (times[queue, LATEST] >= 0)]
+    queue = queue[times[queue, LATEST] < np.inf]
+    m = len(queue)
+    kept = np.ones(m, dtype=np.bool_)
+    position[order[fixed:]] = ABSENT
     saved.filled[:] = False
-    search.order[:fixed] = search.best[:fixed]
-    place = FROM_SCRATCH
+    begin = FROM_SCRATCH
+    longest = helped = m  # of the queue: who was dropped last, and for whom
     while True:
-        search.order[fixed : fixed + m] = urgent[:m]
-        at = fixed + m
-        for i in rest:
-            if not kept[i]:
-                search.order[at] = i
-                at += 1
-        place_all(search)
-        whole = len(search.order)
-        value = run(requests, search, place, whole, whole, np.inf, np.inf, price, slots, saved)
-        if value < search.costs[1]:
-            search.costs[1] = value
-            search.best[:] = search.order
-        longest = -1
-        late = False
+        end = fixed
         for k in range(m):
-            if longest < 0 or toll[urgent[k]] > toll[urgent[longest]]:
-                longest = k
-            late = state(times, first, finish, urgent[k]) == LATE
-            if late:
-                break
-        if not late or (until < np.inf and monotonic() > until):
-            return
-        kept[urgent[longest]] = False
-        urgent[longest : m - 1] = urgent[longest + 1 : m].copy()
-        m -= 1
-        place = fixed + longest - search.front[0]
-        for s in range(len(search.begins)):
-            commit(saved, s, FROM_SCRATCH, place)
+            position[queue[k]] = end if kept[k] else ABSENT
+            if kept[k]:
+                order[end] = queue[k]
+                end += 1
+        replay(
+            requests, 0, order[:end], position, settled, begin, n, n, np.inf, np.inf, price,
+            first, finish, slots, saved,
+        )  # fmt: skip
+        late = 0
+        while late < m and not (kept[late] and state(times, first, finish, queue[late]) == LATE):
+            late += 1
+        if late == m or (until < np.inf and monotonic() > until):
+            break
+        if longest < helped and late <= helped:  # in vain: drop the one who is late instead
+            changed = longest
+            kept[longest], kept[helped] = True, False
+            longest = helped = m
+        else:
+            longest = helped = late
+            for k in range(late):
+                if kept[k] and times[queue[k], TOLL] > times[queue[longest], TOLL]:
+                    longest = k
+            changed = longest
+            kept[longest] = False
+        place = fixed - settled + kept[:changed].sum()
+        commit(saved, 0, begin, place)
+        begin = latest(saved, 0, place)
+    for i in search.best[fixed:]:
+        if position[i] == ABSENT:
+            order[end] = i
+            end += 1
+    if cheaper(requests, search, price, slots, saved):
+        search.best[:] = order
 
 
 @kernel

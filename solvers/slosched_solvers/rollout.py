@@ -49,6 +49,7 @@ from slosched_solvers.requests import (
 from slosched_solvers.slots import BLOCK, EMPTY, NEVER, Slots
 
 NO_LIMIT = np.inf
+ABSENT = -1  # the position of a row that the order leaves out
 
 
 @kernel
@@ -83,7 +84,7 @@ def replay(
     s
         Scenario of lengths.
     order, position
-        Permutation of the rows, running ones first; and its inverse.
+        Rows, running ones first; and the place of each row in it, or ABSENT.
     settled
         How many are running.
     begin
@@ -141,11 +142,12 @@ def replay(
         head += settled
     else:
         row[:], due[:] = EMPTY, NEVER
-        for i in range(n):
+        for k in range(n):
+            i = order[k]
             if counts[i, FITS]:
                 owed += 1
                 owed_ages += times[i, AGE]
-                owed_service += 0.0 if position[i] < settled else times[i, SERVICE]
+                owed_service += 0.0 if k < settled else times[i, SERVICE]
         for c in range(settled):
             i = order[c]
             row[c], admitted[c], left[c] = i, c, counts[i, REMAINING]
