@@ -18,7 +18,7 @@ from slosched_solvers.anneal_kernel import Schedule, Search, anneal
 from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.instance import build
-from slosched_solvers.moves import KINDS
+from slosched_solvers.moves import EXPECTED
 from slosched_solvers.starts import starts
 
 
@@ -122,7 +122,7 @@ def _search(asked: Problem, moves: int, way: Way, seed: int) -> Found:
         position=np.argsort(start),
         before=np.empty(n, dtype=np.int64),
         begins=np.zeros(1, dtype=np.int64),
-        pays=np.full(KINDS, 0.02),
+        pays=EXPECTED.copy(),
         first=evaluator.first.copy(),
         finish=evaluator.finish.copy(),
         trial_first=evaluator.first.copy(),

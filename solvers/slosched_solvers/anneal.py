@@ -99,10 +99,12 @@ class Anneal:
         preempted = head[hunt.preempted]
         if value > start_cost:  # the horizon did not see what its order does to the tail
             order, value, preempted = start, start_cost, preempted[:0]
-            chosen = full
-        expected = Evaluator(_expected(chosen, problem), problem.objective)
-        expected(order)
-        first, finish = expected.first[0], expected.finish[0]
+            chosen, outcome = full, whole
+            whole(order)
+        if problem.robust:
+            outcome = Evaluator(_expected(chosen, problem), problem.objective)
+            outcome(order)
+        first, finish = outcome.first[0], outcome.finish[0]
         engine = problem.snapshot.limits
         sequences, tokens = (int(limit) for limit in chosen.limits[:2])
         return Solution(

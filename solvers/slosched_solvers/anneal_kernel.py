@@ -9,12 +9,13 @@ from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit, late
 from slosched_solvers.clock import monotonic
 from slosched_solvers.cost import G, Price
 from slosched_solvers.kernel import kernel
-from slosched_solvers.moves import KINDS, SWAP, move
-from slosched_solvers.requests import Requests
-from slosched_solvers.rollout import replay
-from slosched_solvers.slots import Slots
+from slosched_solvers.moves import KINDS, LATE, LONGEST_BLOCK, SWAP, move, state
+from slosched_solvers.requests import WEIGHT, Requests
+from slosched_solvers.rollout import ALONE, Trial, replay
+from slosched_solvers.slots import NEVER, Slots
 
 SAMPLED = 32  # moves to find the first temperature
+NOWHERE = -1  # no place of the order on trial is shared with the one in force
 LEVELS = 100  # temperatures, each `cooling` times the one before
 _SHARE = 0.02  # of the moves that every kind gets at least
 _MEMORY = 0.995  # of what a kind of move has paid so far
@@ -89,8 +90,7 @@ def anneal(
             order[:] = best
             place_all(search)
             saved.filled[:] = False
-            n = len(order)
-            run(requests, search, FROM_SCRATCH, n, n, np.inf, np.inf, price, slots, saved)
+            run(requests, search, FROM_SCRATCH, ALONE, price, slots, saved)
             accept(search, saved, FROM_SCRATCH)
             costs[0] = costs[1]
         sampling = made < SAMPLED
@@ -105,19 +105,22 @@ def anneal(
         if low < 0:
             pays[kind] *= _MEMORY
             continue
+        promised = rescued(requests, search, low, high)
         for k in range(low, high + 1):
             position[order[k]] = k
         # Metropolis et al. (1953): uphill with probability exp(-delta / T), drawn beforehand, so
         # that a rollout can stop as soon as it costs more than would be accepted.
         limit = costs[0] - temperature * np.log(1.0 - rng.random())
         unlimited = sampling or price.kind == G
+        trial = Trial(
+            low - settled,
+            high + 1 - settled,
+            limit if schedule.stops and not unlimited else np.inf,
+            limit - costs[0] if schedule.guesses and not unlimited else np.inf,
+            promised,
+        )
         place = low - settled if schedule.resumes else FROM_SCRATCH
-        at_most = limit if schedule.stops and not unlimited else np.inf
-        allowed = limit - costs[0] if schedule.guesses and not unlimited else np.inf
-        value = run(
-            requests, search, place, low - settled, high + 1 - settled,
-            at_most, allowed, price, slots, saved,
-        )  # fmt: skip
+        value = run(requests, search, place, trial, price, slots, saved)
         if sampling and value > costs[0]:
             worse += 1
             worsened += value - costs[0]
@@ -151,14 +154,23 @@ def choose(pays: FloatArray, rng: np.random.Generator) -> int:
 
 
 @kernel
+def rescued(requests: Requests, search: Search, low: int, high: int) -> float:
+    """Weight of those late in the order in force that a move took forward, in a stretch."""
+    weight = 0.0
+    times, first, finish = requests.times[0], search.first[0], search.finish[0]
+    for k in range(low, high + 1):
+        i = search.order[k]
+        if search.position[i] > k + LONGEST_BLOCK and state(times, first, finish, i) == LATE:
+            weight += times[i, WEIGHT]
+    return weight
+
+
+@kernel
 def run(
     requests: Requests,
     search: Search,
     place: int,
-    shared: int,
-    agrees: int,
-    limit: float,
-    allowed: float,
+    trial: Trial,
     price: Price,
     slots: Slots,
     saved: Checkpoints,
@@ -170,14 +182,15 @@ def run(
     Its mean cost over the scenarios, or infinity if that exceeds the limit.
     """
     scenarios = len(requests.counts)
+    shared, agrees, limit, allowed, promised = trial
     total = 0.0
     for s in range(scenarios):
         begin = latest(saved, s, place) if place >= 0 else FROM_SCRATCH
         search.begins[s] = begin
         total += replay(
-            requests, s, search.order, search.position, search.front[0], begin, shared,
-            agrees, limit * scenarios - total, allowed * scenarios, price,
-            search.trial_first[s], search.trial_finish[s], slots, saved,
+            requests, s, search.order, search.position, search.front[0], begin,
+            Trial(shared, agrees, limit * scenarios - total, allowed * scenarios, promised),
+            price, search.trial_first[s], search.trial_finish[s], slots, saved,
         )  # fmt: skip
         if total == np.inf:
             return np.inf
@@ -196,8 +209,8 @@ def cheaper(
     place_all(search)
     limit = np.inf if price.kind == G else search.costs[1]
     saved.filled[:] = False
-    n = len(search.order)
-    value = run(requests, search, FROM_SCRATCH, -1, n, limit, np.inf, price, slots, saved)
+    trial = Trial(NOWHERE, NEVER, limit, np.inf, 0.0)
+    value = run(requests, search, FROM_SCRATCH, trial, price, slots, saved)
     if value >= search.costs[1]:
         return False
     search.costs[1] = value

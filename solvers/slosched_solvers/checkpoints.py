@@ -8,8 +8,8 @@ from slosched.core.types import BoolArray, FloatArray, IntArray
 from slosched_solvers.kernel import inlined, kernel
 from slosched_solvers.slots import EMPTY, FIELDS, NEVER, Slots
 
-SHORTEST_STRIDE = 8
-SLOTS_A_STRIDE = 8  # saving so many slots costs about as much as running one request
+STRIDE = 8  # waiting requests between two marks
+SLOTS_SAVED = 64  # in the time in which as many requests are run as are between two marks
 FROM_SCRATCH = -1
 COUNTERS, SUMS = 9, 7
 
@@ -27,7 +27,7 @@ class Checkpoints(NamedTuple):
     are those of the order in force, and those of the one on trial.
     """
 
-    stride: int  # waiting requests between two of them
+    every: int  # of so many marks is a checkpoint, too
     filled: BoolArray  # (s, k)
     counters: IntArray  # (s, k, COUNTERS)
     sums: FloatArray  # (s, k, SUMS)
@@ -38,10 +38,9 @@ class Checkpoints(NamedTuple):
 
 def checkpoints(scenarios: int, waiting: int, slots: int) -> Checkpoints:
     """Make room for the checkpoints of an order; none is filled."""
-    stride = max(SHORTEST_STRIDE, slots // SLOTS_A_STRIDE)
-    k = -(-waiting // stride)
+    k = -(-waiting // STRIDE)
     return Checkpoints(
-        stride,
+        max(slots // SLOTS_SAVED, 1),
         np.zeros((scenarios, k), dtype=np.bool_),
         np.empty((scenarios, k, COUNTERS), dtype=np.int64),
         np.empty((scenarios, k, SUMS)),
@@ -54,7 +53,7 @@ def checkpoints(scenarios: int, waiting: int, slots: int) -> Checkpoints:
 @kernel
 def latest(saved: Checkpoints, s: int, place: int) -> int:
     """Return the last usable checkpoint before the waiting request at a place; -1 if none."""
-    at = place // saved.stride
+    at = place // STRIDE
     while at >= 0 and not (saved.filled[s, at] and saved.counters[s, at, 0] <= place):
         at -= 1
     return at

@@ -24,7 +24,7 @@ from slosched_solvers.requests import (
     TOLL,
     Requests,
 )  # fmt: skip
-from slosched_solvers.rollout import ABSENT, replay
+from slosched_solvers.rollout import ABSENT, ALONE, replay
 from slosched_solvers.slots import Slots
 
 
@@ -48,7 +48,7 @@ def discard(
     """
     settled, fixed = search.front
     times, first, finish = requests.times[0], search.trial_first[0], search.trial_finish[0]
-    order, position, n = search.order, search.position, len(search.order)
+    order, position = search.order, search.position
     order[:] = search.best
     place_all(search)
     queue = by_due(requests, search)
@@ -68,8 +68,8 @@ def discard(
                 order[end] = queue[k]
                 end += 1
         replay(
-            requests, 0, order[:end], position, settled, begin, n, n, np.inf, np.inf, price,
-            first, finish, slots, saved,
+            requests, 0, order[:end], position, settled, begin, ALONE, price, first, finish,
+            slots, saved,
         )  # fmt: skip
         late = 0
         while late < m and not (kept[late] and state(times, first, finish, queue[late]) == LATE):

@@ -9,7 +9,7 @@ from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, checkpoints
 from slosched_solvers.cost import price
 from slosched_solvers.instance import Instance, build
 from slosched_solvers.requests import requests
-from slosched_solvers.rollout import NO_LIMIT, replay
+from slosched_solvers.rollout import ALONE, replay
 from slosched_solvers.slots import make_slots
 
 
@@ -53,8 +53,8 @@ class Evaluator:
         position[order] = np.arange(n)
         values = [
             replay(
-                self.requests, s, order, position, self.settled, FROM_SCRATCH, n, n, NO_LIMIT,
-                NO_LIMIT, self.price, self.first[s], self.finish[s], self.slots, saved,
+                self.requests, s, order, position, self.settled, FROM_SCRATCH, ALONE,
+                self.price, self.first[s], self.finish[s], self.slots, saved,
             )
             for s in range(len(self.first))
         ]  # fmt: skip

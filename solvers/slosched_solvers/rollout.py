@@ -8,6 +8,8 @@ What the engine does until it looks at the k-th waiting request is the same for 
 begin alike. So `replay` can leave checkpoints on its way, and begin at one.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
@@ -19,6 +21,7 @@ from slosched_solvers.checkpoints import (
     ON_TRIAL,
     OVERDUE,
     SLOPE,
+    STRIDE,
     Checkpoints,
     load,
     save,
@@ -48,8 +51,20 @@ from slosched_solvers.requests import (
 )  # fmt: skip
 from slosched_solvers.slots import BLOCK, EMPTY, NEVER, Slots
 
-NO_LIMIT = np.inf
 ABSENT = -1  # the position of a row that the order leaves out
+
+
+class Trial(NamedTuple):
+    """How an order relates to the one in force, and when not to run it to its end."""
+
+    shared: int  # the first waiting place that differs; checkpoints are saved as far as there
+    agrees: int  # from this waiting place on the orders are the same again
+    limit: float  # a cost beyond it is infinite; infinity under `g`, where costs fall as well
+    allowed: float  # so much more than the order in force may an order cost at one of its marks
+    promised: float  # and so much more before `agrees`, as some will come to be on time by then
+
+
+ALONE = Trial(NEVER, NEVER, np.inf, np.inf, 0.0)  # an order that is run to its end in any case
 
 
 @kernel
@@ -60,10 +75,7 @@ def replay(
     position: IntArray,
     settled: int,
     begin: int,
-    shared: int,
-    agrees: int,
-    limit: float,
-    allowed: float,
+    trial: Trial,
     price: Price,
     first: FloatArray,
     finish: FloatArray,
@@ -89,16 +101,9 @@ def replay(
         How many are running.
     begin
         Checkpoint to begin at, or FROM_SCRATCH.
-    shared, agrees
-        Up to the first waiting place, and from the second on, the order is the one in force:
-        so far checkpoints are saved where they are missing, and from there on marks compare.
-    limit
-        Give up, and return infinity, once the cost must exceed this; infinity under `g`, whose
-        cost falls with every request on time.
-    allowed
-        Give up as well if what came so far costs so much more than at the same mark of the
-        order in force, and the clock is not ahead of it either: a guess that the rest will not
-        make up for it. Infinity to make sure.
+    trial
+        Behind at a mark, and not ahead by the clock, an order is given up too: a guess that the
+        rest will not make up for it.
     first, finish
         Shape (n,), written as they come after the checkpoint: seconds from now to each first
         token (0 if it was out) and to the last one.
@@ -107,7 +112,8 @@ def replay(
 
     Returns
     -------
-    Cost of the order, as `slosched.core.objective.cost` has it; lower is better.
+    Cost of the order, as `slosched.core.objective.cost` has it; lower is better. Infinity if it
+    was given up.
     """
     base, per_prefill, per_sequence, per_context = requests.latency
     most, token_budget, free, lost = requests.limits
@@ -120,7 +126,8 @@ def replay(
     vacant_slots, prompts, returned = slots.vacant, slots.prompts, slots.returned
     counts, times, by_latest = requests.counts[s], requests.times[s], requests.by_latest[s]
     kind, per_latency, per_slope = price
-    stride, marks = saved.stride, saved.marks[s]
+    marks = saved.marks[s]
+    shared, agrees, limit, allowed, promised = trial
     size = 0
     head = settled  # order[head:] was never admitted
     back = 0  # of slots.returned: preempted for KV, and waits again
@@ -174,13 +181,13 @@ def replay(
             soonest[block] = min(soonest[block], due[c])
         next_due = min(next_due, soonest[block])
     marks[ON_TRIAL, begin + 1 :, MARK_PLACE] = -1.0
-    next_stop = settled + (begin + 1) * stride if marks.shape[1] else n
+    next_stop = settled + (begin + 1) * STRIDE if marks.shape[1] else n
 
     while size + back + n - head > 0:
         if next_stop <= head < n and looked_at != head:
-            at, place = (head - settled) // stride, head - settled
-            next_stop = settled + (at + 1) * stride
-            if place <= shared and not saved.filled[s, at]:
+            at, place = (head - settled) // STRIDE, head - settled
+            next_stop = settled + (at + 1) * STRIDE
+            if place <= shared and at % saved.every == 0 and not saved.filled[s, at]:
                 save(
                     saved, s, at, slots,
                     (place, decoding, decoding_context, steps, free, admissions, on_time, owed,
@@ -191,7 +198,7 @@ def replay(
             mark, past = marks[ON_TRIAL, at], marks[IN_FORCE, at]
             mark[MARK_PLACE], mark[NOW], mark[MISSED], mark[SLOPE] = place, now, missed, slope
             mark[OVERDUE], mark[FLOOR], mark[MARK_ON_TIME] = overdue, floor, on_time
-            if place >= agrees and past[MARK_PLACE] == place and now >= past[NOW]:
+            if past[MARK_PLACE] == place and now >= past[NOW]:
                 here = combine(
                     kind, per_latency, per_slope, n, missed, slope, overdue, floor, on_time
                 )
@@ -199,7 +206,7 @@ def replay(
                     kind, per_latency, per_slope, n, past[MISSED], past[SLOPE], past[OVERDUE],
                     past[FLOOR], past[MARK_ON_TIME],
                 )  # fmt: skip
-                if here - there > allowed:
+                if here - there > allowed + (promised if place < agrees else 0.0):
                     return np.inf
         # 1. KV for one token of each decoding request, or the last one admitted goes.
         preempted = False

@@ -20,7 +20,7 @@ from slosched_solvers.cpsat import CpSat
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.exhaustive import Exhaustive
 from slosched_solvers.instance import Instance, build
-from slosched_solvers.rollout import replay
+from slosched_solvers.rollout import Trial, replay
 from slosched_solvers.rollout_reference import rollout_reference
 from slosched_solvers.starts import moore_hodgson, starts
 from tests.strategies import snapshots
@@ -131,8 +131,9 @@ def test_a_replay_from_a_checkpoint_ends_like_one_from_scratch(
         position = np.empty_like(trial)
         position[trial] = np.arange(len(trial))
         found = replay(
-            evaluate.requests, s, trial, position, evaluate.settled, begin, place, waiting, limit,
-            np.inf, evaluate.price, evaluate.first[s], evaluate.finish[s], evaluate.slots, saved,
+            evaluate.requests, s, trial, position, evaluate.settled, begin,
+            Trial(place, waiting, limit, np.inf, 0.0), evaluate.price,
+            evaluate.first[s], evaluate.finish[s], evaluate.slots, saved,
         )  # fmt: skip
         if np.isinf(found):
             assert expected > limit - 1e-9
