@@ -9,8 +9,10 @@ from slosched.core.snapshot import EngineLimits, Snapshot
 from slosched.sim.engine import SimulatedEngine
 
 
-def captured(mix: Mix, waiting: int, slots: int, load: float, seed: int) -> Snapshot:
-    """Serve the mix shortest first, and return the engine as it is when so many first wait.
+def captured(
+    mix: Mix, waiting: int, slots: int, load: float, seed: int, policy: str = "sjf"
+) -> Snapshot:
+    """Serve the mix by a policy, and return the engine as it is when so many first wait.
 
     Raises
     ------
@@ -20,7 +22,7 @@ def captured(mix: Mix, waiting: int, slots: int, load: float, seed: int) -> Snap
     tokens = max(2048, slots)
     chosen = settings(
         [
-            "policy={kind: sjf}",
+            f"policy={{kind: {policy}}}",
             f"engine.max_num_seqs={slots}",
             f"engine.max_num_batched_tokens={tokens}",
         ]

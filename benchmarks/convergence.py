@@ -16,6 +16,8 @@ from mix import Mix, Traces
 from slosched.core.protocols import Problem
 from slosched_solvers.anneal import Anneal
 
+POLICY = {"mix": "sjf", "in operation": "planned"}  # that served until the snapshot
+DRAWN = ("backlog", *POLICY)
 CURVE_MS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
@@ -59,8 +61,9 @@ def main(
 ) -> None:
     """Anneal the same instances for 1 to 100 ms and for 10 s, with all decisions open.
 
-    Half of the instances are drawn (`backlog`: half of the requests can keep their limits), half
-    are snapshots of the simulated mix under overload, where most have missed theirs already.
+    A third of the instances are drawn (`backlog`: half of the requests can keep their limits), a
+    third are snapshots of the simulated mix under overload, where most have missed theirs already
+    (`mix`), and a third are such with the order of the plan before (`in operation`).
     """
     sizes: tuple[Size, ...] = SIZES
     if quick:
@@ -70,7 +73,7 @@ def main(
     wanted = [
         (size, drawn, i, s)
         for size in sizes
-        for drawn in ("backlog", "mix")
+        for drawn in DRAWN
         for i, s in product(range(instances), range(seeds))
     ]
     points = [
@@ -99,8 +102,9 @@ def _points(
 
 
 def _problem(size: Size, drawn: str, instance: int, seed: int, mix: Mix) -> Problem:
-    if drawn == "mix":
-        snapshot = captured(mix, size.waiting, size.slots, size.load, seed + instance)
+    if drawn in POLICY:
+        seed += instance
+        snapshot = captured(mix, size.waiting, size.slots, size.load, seed, POLICY[drawn])
     else:
         rng = np.random.default_rng([seed, size.waiting, instance])
         snapshot = backlog(rng, size.waiting, size.slots)
@@ -108,7 +112,7 @@ def _problem(size: Size, drawn: str, instance: int, seed: int, mix: Mix) -> Prob
 
 
 def _measures(size: Size, points: list[Point]) -> Iterator[Measure]:
-    for drawn in ("backlog", "mix"):
+    for drawn in DRAWN:
         rows = [p for p in points if (p.size, p.drawn) == (str(size), drawn)]
         for budget_ms in CURVE_MS:
             gaps = _gaps(rows, budget_ms)
