@@ -21,9 +21,9 @@ from slosched_solvers.requests import LATEST
 from slosched_solvers.starts import starts
 
 NO_LIMIT = np.iinfo(np.int64).max
-DISCARD_SHARE = 0.3  # of the budget, at most, for the start that is made by rollouts
-FIRST_SHARE = 0.6  # of the budget, before preemptions and limits are tried
-DECIDED_SHARE = 0.75  # of the budget, when they have to be done; the rest repairs after them
+DISCARD_SHARE = 0.5  # of the budget, at most, for the start that is made by rollouts
+FIRST_SHARE = 0.7  # of the budget, before preemptions and limits are tried
+DECIDED_SHARE = 0.8  # of the budget, when they have to be done; the rest repairs after them
 PREEMPTIONS_TRIED = 64
 SMALL = 16  # so many that wait are all worth searching over, for their latency too
 

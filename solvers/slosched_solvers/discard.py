@@ -44,7 +44,7 @@ def discard(
     Parameters
     ----------
     until
-        On the monotonic clock; inf to go on until nobody who is kept is late.
+        On the monotonic clock: from then on, only those are kept who are known to be in time.
     """
     settled, fixed = search.front
     times, first, finish = requests.times[0], search.trial_first[0], search.trial_finish[0]
@@ -75,6 +75,7 @@ def discard(
         while late < m and not (kept[late] and state(times, first, finish, queue[late]) == LATE):
             late += 1
         if late == m or (until < np.inf and monotonic() > until):
+            end = fixed + kept[:late].sum()
             break
         if longest < helped and late <= helped:  # in vain: drop the one who is late instead
             changed = longest
@@ -88,10 +89,11 @@ def discard(
             changed = longest
             kept[longest] = False
         place = fixed - settled + kept[:changed].sum()
-        commit(saved, 0, begin, place)
+        commit(saved, 0, FROM_SCRATCH, place)
         begin = latest(saved, 0, place)
+    chosen = end
     for i in search.best[fixed:]:
-        if position[i] == ABSENT:
+        if not fixed <= position[i] < chosen:
             order[end] = i
             end += 1
     if cheaper(requests, search, price, slots, saved):
