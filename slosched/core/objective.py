@@ -25,15 +25,16 @@ class Objective:
         (arXiv 2504.14966, section 4.1). `tardiness`: weighted seconds past the limits.
         `latency`: mean completion time, which is ISRTF's aim.
     latency_weight
-        Cost of one second of mean latency, in requests; breaks ties of `attainment`.
+        Cost of one second of mean latency, in requests; breaks ties of `attainment`. As the plan
+        knows nothing of those to come, more of it costs requests on time.
     tardiness_weight
         Cost of a request that is hopelessly late against one just in time, in requests: the
         slope by which the search finds its way to requests it nearly saves. Below 1.
     """
 
     kind: ObjectiveKind = "attainment"
-    latency_weight: float = 0.001
-    tardiness_weight: float = 0.01
+    latency_weight: float = 0.0001
+    tardiness_weight: float = 0.1
 
     def __post_init__(self) -> None:
         if not self.latency_weight >= 0:
