@@ -76,6 +76,7 @@ class Expectations:
 
     def __init__(self) -> None:
         self._said = np.empty(0, dtype=_SAID)
+        self._awaited = np.empty(0, dtype=np.int64)  # rows whose first token is to come
         self._ended: list[tuple[float, float, float]] = []
 
     def note(self, rows: LiveArray, job: Job, plan: Plan) -> None:
@@ -96,6 +97,7 @@ class Expectations:
         said["tokens"][open_] = job.snapshot.remaining[there][open_]
         said["produced"][open_] = job.snapshot.produced[there][open_]
         self._said[at] = said
+        self._awaited = np.flatnonzero(~np.isnan(self._said["first"]))
 
     def ended(self, rows: LiveArray, row: int, output_tokens: int) -> Iterator[Outcome]:
         """Hear that a request came to its end, before its row is given up.
@@ -113,24 +115,22 @@ class Expectations:
         """Give up on those whose end nobody will be told in time."""
         self._ended.clear()
 
-    def outcomes(self, rows: LiveArray, live: IntArray, now: float) -> Iterator[Outcome]:
+    def outcomes(self, rows: LiveArray, now: float) -> Iterator[Outcome]:
         """Yield what came true since this was last asked, on the step that ended at `now`."""
         if not len(self._said):  # no plan ever said anything
             return
-        yield from self._first_tokens(rows, live)
+        yield from self._first_tokens(rows, self._awaited)
         ended, self._ended = self._ended, []
         for said_at, expected, share in ended:
             if expected > said_at and share > 0:
                 yield Outcome("finish", said_at, expected, now, share)
 
-    def _first_tokens(self, rows: LiveArray, live: IntArray) -> Iterator[Outcome]:
-        live = live[live < len(self._said)]
-        said = self._said[live]
-        out = ~np.isnan(said["first"]) & ~np.isnan(rows["first_token"][live])
-        out &= said["serial"] == rows["serial"][live]
-        for row, was in zip(live[out], said[out], strict=True):
+    def _first_tokens(self, rows: LiveArray, awaited: IntArray) -> Iterator[Outcome]:
+        for row in awaited[~np.isnan(rows["first_token"][awaited])]:
+            if row >= len(self._said) or self._said["serial"][row] != rows["serial"][row]:
+                continue
+            said_at, expected = (float(self._said[name][row]) for name in ("first_from", "first"))
             self._said["first"][row] = np.nan
-            said_at, expected = float(was["first_from"]), float(was["first"])
             if expected > said_at:
                 actual = float(rows["first_token"][row])
                 yield Outcome("first_token", said_at, expected, actual)

@@ -1,7 +1,5 @@
 """The plan in force: what it decided, how old it is, and whom it does not know."""
 
-import numpy as np
-
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import Plan, nobody
@@ -20,7 +18,7 @@ class InForce:
     Attributes
     ----------
     version
-        Grows whenever a rank changed.
+        Grows with every plan.
     """
 
     def __init__(self, table: LiveTable) -> None:
@@ -60,13 +58,14 @@ class InForce:
     def place_newcomers(self, now: float, limits: EngineLimits, latency: LinearLatency) -> None:
         """Rank whom neither a plan nor this has ranked yet."""
         rows, live = self._table.rows, self._table.live()
-        first = np.searchsorted(rows["serial"][live], self._ranked, side="right")
+        first = len(live)
+        while first and rows["serial"][live[first - 1]] > self._ranked:
+            first -= 1
         new = live[first:]
         if len(new):
             newcomers = Snapshot(now, rows[new], limits, latency)
             rows["rank"][new] = newcomers_rank(newcomers, _PLANS_TO_WAIT * self._delay)
             self._ranked = int(rows["serial"][new[-1]])
-            self.version += 1
 
     def decide(self, limits: EngineLimits) -> Decision:
         """Return what the plan asks of the next step; it preempts once."""

@@ -102,7 +102,7 @@ class Planner:
 
     @property
     def version(self) -> int:
-        """Grows whenever a rank in the table changed: engines sort again when it did."""
+        """Grows with every plan: everybody may have moved. Newcomers get places without it."""
         return self._in_force.version
 
     @property
@@ -163,10 +163,9 @@ class Planner:
         self._now, self._limits = now, limits
         self._latency = latency.slower(self.margin.factor)
 
-        # 1. Take stock: what was predicted, what came true, who starves.
-        self._stale |= self._predict(table, live) and self._worker.instant
+        # 1. Take stock: who starves, what came true.
         self._stale |= self._tick(live)
-        self._learn(self._expectations.outcomes(table.rows, live, now))
+        self._learn(self._expectations.outcomes(table.rows, now))
 
         # 2. Take what the worker has; plan here if it works in the step, or not at all.
         self._collect(now)
@@ -193,6 +192,8 @@ class Planner:
     def _wants_plan(self) -> bool:
         if not len(self.table) or (self._worker.busy and not self._in_trouble):
             return False
+        # Lengths are for plans alone: between two of them nobody needs to be predicted again.
+        self._stale |= self._predict(self.table, self.table.live()) and self._worker.instant
         changed = self._stale or self.table.version != self._seen_version
         return changed or self.plan_age(self._now) > self._max_plan_age
 

@@ -1,5 +1,6 @@
 """The waiting queue that follows the plan."""
 
+from bisect import insort_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -13,9 +14,10 @@ from slosched.vllm.stock import Stock
 class PlannedQueue(RequestQueue):
     """Hands out requests by their ranks in the planner's table.
 
-    Ranks are looked at when vLLM asks for somebody, which it does only where a slot is free, and
-    once for each plan. Streaming sessions have no rank and go first, requests that could not be
-    entered into the plan have none and go last; both as they come.
+    Ranks are looked at when vLLM asks for somebody, which it does only where a slot is free: all
+    of them once for each plan, and then those of who came since. Streaming sessions have no rank
+    and go first, requests that could not be entered into the plan have none and go last; both as
+    they come.
 
     What vLLM puts back in front (a preempted request, one that it skipped) stays there until the
     next plan gives it a place.
@@ -26,12 +28,14 @@ class PlannedQueue(RequestQueue):
         self._front: deque[Request] = deque()
         self._row_of: dict[Request, int] = {}  # who has a place in the plan, as they came
         self._request_in: dict[int, Request] = {}
-        self._next: list[int] = []  # rows by rank, as of the last look; the last goes first
+        self._next: list[int] = []  # rows by rank; the last goes first
+        self._fresh: list[int] = []  # rows that have yet to find their places in it
+        self._in_order = True  # whether the others have
         self._back: deque[Request] = deque()
 
     def follow_plan(self) -> None:
         """Forget the old ranks: there is a new plan."""
-        self._next = []
+        self._in_order = False
         front, self._front = self._front, deque()
         for request in front:
             self.add_request(request)
@@ -44,6 +48,7 @@ class PlannedQueue(RequestQueue):
         else:
             self._row_of[request] = row
             self._request_in[row] = request
+            self._fresh.append(row)
 
     def peek_request(self) -> Request:
         """Say who goes next; IndexError if nobody waits."""
@@ -77,7 +82,7 @@ class PlannedQueue(RequestQueue):
             (self._front if request in self._front else self._back).remove(request)
             return
         del self._request_in[self._row_of.pop(request)]
-        self._next = []  # the row may soon be another's
+        self._in_order = False  # the row may soon be another's
 
     def remove_requests(self, requests: Iterable[Request]) -> None:
         """Take out those of the requests that are there."""
@@ -98,8 +103,15 @@ class PlannedQueue(RequestQueue):
         yield from self._back
 
     def _by_rank(self) -> list[int]:
-        if len(self._next) < len(self._row_of):  # nobody looked yet, or somebody came since
+        if not self._in_order:
             rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
             order = self._stock.ranks(rows).argsort(kind="stable")
             self._next = rows[order[::-1]].tolist()
+        else:
+            for row in self._fresh:  # before its equals, which go first
+                insort_left(self._next, row, key=self._urgency)
+        self._fresh, self._in_order = [], True
         return self._next
+
+    def _urgency(self, row: int) -> int:
+        return -int(self._stock.ranks(np.array([row]))[0])
