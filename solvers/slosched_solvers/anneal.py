@@ -141,7 +141,7 @@ def _apply(full: Instance, preempted: IntArray, searched: Instance) -> Instance:
         limits=searched.limits,
     )  # fmt: skip
     changed.running[preempted] = False
-    changed.prefill[preempted] += changed.context[preempted]
+    changed.prefill[preempted] += changed.context[preempted] + 1  # its newest token, too
     changed.context[preempted] = 0
     return changed
 

@@ -56,7 +56,7 @@ def preempt(
             continue
         tries -= 1
         held = requests.counts[0, i, CONTEXT]
-        requests.counts[:, i, PREFILL], requests.counts[:, i, CONTEXT] = held, 0
+        requests.counts[:, i, PREFILL], requests.counts[:, i, CONTEXT] = held + 1, 0
         search.order[:-1] = best[best != i]
         search.order[-1] = i
         search.front[:] -= 1

@@ -215,6 +215,7 @@ def replay(
             i = row[c]
             held = context[c]
             free += held + prefill[c] + lost
+            unread = 0 if due[c] == NEVER else 1  # its newest token
             if due[c] == NEVER:
                 queued -= 1  # the last one admitted is the last prompt
             else:
@@ -229,7 +230,7 @@ def replay(
             vacant += 1
             size -= 1
             if size > 0:
-                put_back(slots, back, c, i, held)
+                put_back(slots, back, c, i, held + unread)
                 back += 1
             elif counted[c] == 0:  # alone and too large: it never fits
                 missed += times[i, WEIGHT]
@@ -260,7 +261,7 @@ def replay(
             i = returned[0, back - 1] if returns else order[head]
             prompt = returned[2, back - 1] if returns else counts[i, PREFILL]
             cached = 0 if returns else counts[i, CONTEXT]
-            fits = cached + prompt + lost <= free
+            fits = cached + prompt + lost <= free - decoding
             if not fits and size > 0:
                 looked_at = head
                 break

@@ -45,7 +45,7 @@ def rollout_reference(
             victim = batch.pop()
             preempted = True
             free += victim.context + victim.prefill + lost
-            victim.prefill += victim.context
+            victim.prefill += victim.context + (victim in decoding)  # its newest token, too
             victim.context = 0
             if batch:
                 queue.insert(0, victim)
@@ -58,7 +58,7 @@ def rollout_reference(
                 chunks.append((sequence, min(sequence.prefill, budget)))
                 budget -= chunks[-1][1]
         while queue and len(batch) < slots and budget > 0 and not preempted:
-            if queue[0].context + queue[0].prefill + lost > free:
+            if queue[0].context + queue[0].prefill + lost > free - len(decoding):
                 if batch:
                     break
                 queue.pop(0)

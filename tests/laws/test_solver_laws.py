@@ -30,14 +30,14 @@ kinds = st.sampled_from(KINDS)
 
 
 def given_up(instance: Instance, row: int) -> Instance:
-    """Take a running request's slot and KV: it waits, and owes its whole context again."""
+    """Take a running request's slot and KV: it waits, and owes all of its tokens again."""
     changed = instance._replace(
         running=instance.running.copy(),
         prefill=instance.prefill.copy(),
         context=instance.context.copy(),
     )
     changed.running[row] = False
-    changed.prefill[row] += changed.context[row]
+    changed.prefill[row] += changed.context[row] + (changed.prefill[row] == 0)
     changed.context[row] = 0
     return changed
 
