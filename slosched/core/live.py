@@ -30,7 +30,7 @@ class LiveTable:
         self.version = 0
         self._requests: list[Request | None] = [None] * _FIRST_CAPACITY
         self._row_of: dict[str, int] = {}
-        self._live: IntArray | None = None  # as `live` returns it, until somebody comes or goes
+        self._live: IntArray = np.empty(0, dtype=np.int64)  # never changed, but replaced
         self._free = list(reversed(range(_FIRST_CAPACITY)))
         self._next_serial = 0
 
@@ -70,7 +70,8 @@ class LiveTable:
         self._next_serial += 1
         self._requests[row] = request
         self._row_of[request.request_id] = row
-        self._live = None
+        self._live = np.append(self._live, row)
+        self._live.flags.writeable = False
         self.version += 1
         return row
 
@@ -81,7 +82,8 @@ class LiveTable:
         self._requests[row] = None
         self.rows["serial"][row] = NOBODY
         self._free.append(row)
-        self._live = None
+        self._live = self._live[self._live != row]
+        self._live.flags.writeable = False
         self.version += 1
         return request
 
@@ -104,9 +106,6 @@ class LiveTable:
 
     def live(self) -> IntArray:
         """Rows of all live requests, in order of arrival; not to be written to."""
-        if self._live is None:  # a dict keeps the order in which requests were added
-            self._live = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self))
-            self._live.flags.writeable = False
         return self._live
 
     def predict(self, predictor: Predictor, every: int, rows: IntArray | None = None) -> bool:

@@ -199,13 +199,13 @@ class Snapshot:
         Negative where it cannot keep them even with the engine to itself. A TPOT limit bounds
         the finish only once the first token is out.
         """
-        started = ~np.isnan(self.first_token)
+        started, service = ~np.isnan(self.first_token), self.service
         to_first = np.where(
             started, np.inf, self.arrival + self.ttft - self.now - self.first_service
         )
-        to_finish = self.arrival + self.e2e - self.now - self.service
+        to_finish = self.arrival + self.e2e - self.now - service
         tokens_after_first = np.maximum(self.produced + self.remaining - 1, 1)
-        paced = self.first_token + self.tpot * tokens_after_first - self.now - self.service
+        paced = self.first_token + self.tpot * tokens_after_first - self.now - service
         return np.minimum(np.minimum(to_first, to_finish), np.where(started, paced, np.inf))
 
     @property

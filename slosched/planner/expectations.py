@@ -2,27 +2,31 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from math import isnan, nan
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from slosched.core.plan import Plan
-from slosched.core.types import FloatArray, IntArray, LiveArray
+from slosched.core.types import FloatArray, LiveArray
 from slosched.planner.job import Job
 from slosched.planner.ranks import still_there
 
-_SAID = np.dtype(
-    [
-        ("serial", np.int64),  # of the request that the rest is about
-        ("first_from", np.float64),  # when the plan was made that said this, s
-        ("first", np.float64),  # when the first token was to come, s; NaN if nothing was said
-        ("finish_from", np.float64),
-        ("finish", np.float64),
-        ("tokens", np.int64),  # output tokens that were to come until the finish
-        ("produced", np.int64),  # that were out when it was said
-    ]
-)
-_NOTHING = np.array((-1, np.nan, np.nan, np.nan, np.nan, 0, 0), dtype=_SAID)
+
+class _Said(NamedTuple):
+    """What a plan said of a request."""
+
+    serial: int = -1  # of the request that the rest is about
+    first_from: float = nan  # when the plan was made that said this, s
+    first: float = nan  # when the first token was to come, s; NaN if nothing was said
+    finish_from: float = nan
+    finish: float = nan
+    tokens: int = 0  # output tokens that were to come until the finish
+    produced: int = 0  # that were out when it was said
+
+
+_SAID = np.dtype([(name, np.dtype(of)) for name, of in _Said.__annotations__.items()])
+_NOTHING = np.array(_Said(), dtype=_SAID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +108,12 @@ class Expectations:
 
         Nobody says when: it is the time of the next `outcomes`, or unknown after `forget_ended`.
         """
-        yield from self._first_tokens(rows, np.array([row]))
+        yield from self._first_token(rows, row)
         if row >= len(self._said) or self._said["serial"][row] != rows["serial"][row]:
             return
-        said = self._said[row]
-        share = (output_tokens - said["produced"]) / max(said["tokens"], 1)
-        self._ended.append((float(said["finish_from"]), float(said["finish"]), float(share)))
+        said = _Said(*self._said[row].item())
+        share = (output_tokens - said.produced) / max(said.tokens, 1)
+        self._ended.append((said.finish_from, said.finish, share))
 
     def forget_ended(self) -> None:
         """Give up on those whose end nobody will be told in time."""
@@ -119,21 +123,23 @@ class Expectations:
         """Yield what came true since this was last asked, on the step that ended at `now`."""
         if not len(self._said):  # no plan ever said anything
             return
-        yield from self._first_tokens(rows, self._awaited)
+        awaited = self._awaited
+        for row in awaited[~np.isnan(rows["first_token"][awaited])].tolist():
+            yield from self._first_token(rows, row)
         ended, self._ended = self._ended, []
         for said_at, expected, share in ended:
             if expected > said_at and share > 0:
                 yield Outcome("finish", said_at, expected, now, share)
 
-    def _first_tokens(self, rows: LiveArray, awaited: IntArray) -> Iterator[Outcome]:
-        for row in awaited[~np.isnan(rows["first_token"][awaited])]:
-            if row >= len(self._said) or self._said["serial"][row] != rows["serial"][row]:
-                continue
-            said_at, expected = (float(self._said[name][row]) for name in ("first_from", "first"))
-            self._said["first"][row] = np.nan
-            if expected > said_at:
-                actual = float(rows["first_token"][row])
-                yield Outcome("first_token", said_at, expected, actual)
+    def _first_token(self, rows: LiveArray, row: int) -> Iterator[Outcome]:
+        if row >= len(self._said):
+            return
+        said, actual = _Said(*self._said[row].item()), float(rows["first_token"][row])
+        if said.serial != rows["serial"][row] or isnan(said.first) or isnan(actual):
+            return
+        self._said["first"][row] = np.nan
+        if said.first > said.first_from:
+            yield Outcome("first_token", said.first_from, said.first, actual)
 
     def _make_room(self, capacity: int) -> None:
         if capacity > len(self._said):

@@ -75,13 +75,6 @@ def advance(
 
 
 @njit(cache=True)
-def without(rows: IntArray, row: int) -> IntArray:
-    """Leave a row out."""
-    kept: IntArray = rows[rows != row]
-    return kept
-
-
-@njit(cache=True)
 def admit(live: LiveArray, rows: IntArray, admitted: IntArray) -> None:
     """Give slots, one after the other; does what `LiveTable.admit` does.
 

@@ -99,7 +99,7 @@ class Stock:
         return row
 
     def _stop(self, request: Request, row: int) -> None:
-        self._rows = self._kernels.without(self._rows, row)
+        self._rows = self._rows[self._rows != row]
         self._prefilling.pop(request.request_id, None)
 
     # -- one step ------------------------------------------------------------------------------
@@ -227,7 +227,6 @@ class Stock:
     def _compile(self) -> None:
         """Call each kernel once, with nobody in it."""
         live, nobody = self._table.rows, _NOBODY
-        self._kernels.without(nobody, 0)
         self._kernels.places(live, nobody, self._goal)
         self._kernels.advance(live, nobody, self._tokens, self._goal, self._prompt)
         self._kernels.admit(live, nobody, nobody)
