@@ -25,6 +25,7 @@ DISCARD_SHARE = 0.5  # of the budget, at most, for the start that is made by rol
 FIRST_SHARE = 0.7  # of the budget, before preemptions and limits are tried
 DECIDED_SHARE = 0.8  # of the budget, when they have to be done; the rest repairs after them
 PREEMPTIONS_TRIED = 64
+MANY = 64  # to search over; fewer are searched through sooner, so that it pays to start over
 SMALL = 16  # so many that wait are all worth searching over, for their latency too
 
 
@@ -44,7 +45,8 @@ class Anneal:
     cooling
         Factor between two of the 100 temperatures.
     restarts
-        Times that the search starts over from the best order, sharing the budget.
+        Times that the search starts over from the best order, sharing the budget; the fewer wait,
+        the more often: 8 times as often for 8 as for 64 and more.
     horizon
         Waiting requests to search over: the first so many of the best start; the others follow
         in its order.
@@ -223,12 +225,13 @@ class _Hunt:
         moves = NO_LIMIT
         if solver.move_budget is not None:
             moves = round(share * solver.move_budget) - self.moves
+        movable = max(len(self.search.order) - int(self.search.front[1]), 1)
         schedule = Schedule(
             self._until(share),
             moves,
             solver.acceptance,
             solver.cooling,
-            solver.restarts,
+            solver.restarts * max(MANY // movable, 1),
         )
         self.moves += anneal(
             self._evaluator.requests, self.search, schedule, self._rng,
