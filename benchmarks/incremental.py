@@ -13,12 +13,11 @@ from instances import backlog, problem
 from mix import Mix, Traces
 
 from slosched.core.protocols import Problem
-from slosched_solvers.anneal import Anneal
-from slosched_solvers.anneal_kernel import Schedule, Search, anneal
+from slosched_solvers.anneal import Anneal, search_from
+from slosched_solvers.anneal_kernel import Schedule, anneal
 from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.evaluate import Evaluator
 from slosched_solvers.instance import build
-from slosched_solvers.moves import EXPECTED
 from slosched_solvers.starts import starts
 
 
@@ -113,23 +112,9 @@ def _search(asked: Problem, moves: int, way: Way, seed: int) -> Found:
     """Anneal from the best start."""
     evaluator = Evaluator(build(asked.snapshot), asked.objective)
     start = min(starts(asked), key=evaluator)
-    cost, n = evaluator(start), len(start)
-    search = Search(
-        order=start.copy(),
-        best=start.copy(),
-        costs=np.full(2, cost),
-        front=np.full(2, evaluator.settled),
-        position=np.argsort(start),
-        before=np.empty(n, dtype=np.int64),
-        begins=np.zeros(1, dtype=np.int64),
-        pays=EXPECTED.copy(),
-        first=evaluator.first.copy(),
-        finish=evaluator.finish.copy(),
-        trial_first=evaluator.first.copy(),
-        trial_finish=evaluator.finish.copy(),
-    )
+    search = search_from(evaluator, start)
     schedule = Schedule(inf, moves, Anneal().acceptance, Anneal().cooling, 1, *way)
-    saved = checkpoints(1, n - evaluator.settled, len(evaluator.slots.row))
+    saved = checkpoints(1, len(start) - evaluator.settled, len(evaluator.slots.row))
     rng = np.random.default_rng(seed)
     began = thread_time()
     anneal(evaluator.requests, search, schedule, rng, evaluator.price, evaluator.slots, saved)

@@ -109,9 +109,7 @@ class Expectations:
         Nobody says when: it is the time of the next `outcomes`, or unknown after `forget_ended`.
         """
         yield from self._first_token(rows, row)
-        if row >= len(self._said) or self._said["serial"][row] != rows["serial"][row]:
-            return
-        said = _Said(*self._said[row].item())
+        said = self._said_of(rows, row)
         share = (output_tokens - said.produced) / max(said.tokens, 1)
         self._ended.append((said.finish_from, said.finish, share))
 
@@ -132,14 +130,18 @@ class Expectations:
                 yield Outcome("finish", said_at, expected, now, share)
 
     def _first_token(self, rows: LiveArray, row: int) -> Iterator[Outcome]:
-        if row >= len(self._said):
-            return
-        said, actual = _Said(*self._said[row].item()), float(rows["first_token"][row])
-        if said.serial != rows["serial"][row] or isnan(said.first) or isnan(actual):
+        said, actual = self._said_of(rows, row), float(rows["first_token"][row])
+        if isnan(said.first) or isnan(actual):
             return
         self._said["first"][row] = np.nan
         if said.first > said.first_from:
             yield Outcome("first_token", said.first_from, said.first, actual)
+
+    def _said_of(self, rows: LiveArray, row: int) -> _Said:
+        """Return what was said of the request in a row: nothing, if it was of another."""
+        if row >= len(self._said) or self._said["serial"][row] != rows["serial"][row]:
+            return _Said()
+        return _Said(*self._said[row].item())
 
     def _make_room(self, capacity: int) -> None:
         if capacity > len(self._said):

@@ -153,6 +153,25 @@ def _expected(instance: Instance, problem: Problem) -> Instance:
     return instance._replace(remaining=problem.snapshot.remaining[None, :])
 
 
+def search_from(evaluator: Evaluator, order: IntArray, promoted: int = 0) -> Search:
+    """Begin a search at an order, whose first waiting requests are promoted and never move."""
+    cost, n = evaluator(order), len(order)
+    return Search(
+        order=order.copy(),
+        best=order.copy(),
+        costs=np.full(2, cost),
+        front=np.array([evaluator.settled, evaluator.settled + promoted]),
+        position=np.argsort(order),
+        before=np.empty(n, dtype=np.int64),
+        begins=np.zeros(len(evaluator.first), dtype=np.int64),
+        pays=EXPECTED.copy(),
+        first=evaluator.first.copy(),
+        finish=evaluator.finish.copy(),
+        trial_first=evaluator.first.copy(),
+        trial_finish=evaluator.finish.copy(),
+    )
+
+
 class _Hunt:
     """One search over one instance: moves, then decisions, then moves again.
 
@@ -182,25 +201,12 @@ class _Hunt:
         self.preempted: list[int] = []
         self.moves = 0
         scenarios, n = instance.remaining.shape
-        order = np.arange(n)
-        cost = evaluator(order)
-        settled = int(instance.running.sum())
-        self.search = Search(
-            order=order,
-            best=order.copy(),
-            costs=np.full(2, cost),
-            front=np.array([settled, settled + int((promoted & ~instance.running).sum())]),
-            position=np.arange(n),
-            before=np.empty(n, dtype=np.int64),
-            begins=np.zeros(scenarios, dtype=np.int64),
-            pays=EXPECTED.copy(),
-            first=evaluator.first,
-            finish=evaluator.finish,
-            trial_first=evaluator.first.copy(),
-            trial_finish=evaluator.finish.copy(),
-        )
+        waits_promoted = int((promoted & ~instance.running).sum())
+        self.search = search_from(evaluator, np.arange(n), waits_promoted)
         self._saved = checkpoints(
-            scenarios, n - settled + solver.max_preemptions, len(evaluator.slots.row)
+            scenarios,
+            n - evaluator.settled + solver.max_preemptions,
+            len(evaluator.slots.row),
         )
 
     def run(self) -> None:

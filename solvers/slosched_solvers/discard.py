@@ -14,16 +14,8 @@ from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit, late
 from slosched_solvers.clock import monotonic
 from slosched_solvers.cost import Price
 from slosched_solvers.kernel import kernel
-from slosched_solvers.moves import LATE, state
-from slosched_solvers.requests import (
-    BEGUN,
-    FINISH_BY,
-    FIRST_BY,
-    LATEST,
-    REMAINING,
-    TOLL,
-    Requests,
-)  # fmt: skip
+from slosched_solvers.moves import LATE, due, state
+from slosched_solvers.requests import LATEST, REMAINING, TOLL, Requests
 from slosched_solvers.rollout import ABSENT, ALONE, replay
 from slosched_solvers.slots import Slots
 
@@ -113,9 +105,7 @@ def by_due(requests: Requests, search: Search) -> IntArray:
         if search.finish[0, i] < np.inf:
             took += search.finish[0, i] - search.first[0, i]
             tokens += decodes[i]
-    due = np.empty(len(waiting))
+    dues = np.empty(len(waiting))
     for k, i in enumerate(waiting):
-        due[k] = times[i, LATEST]
-        if times[i, BEGUN] == np.inf:
-            due[k] = min(times[i, FIRST_BY], times[i, FINISH_BY] - decodes[i] * took / tokens)
-    return waiting[np.argsort(due)]
+        dues[k] = due(times, i, decodes[i] * took / tokens)
+    return waiting[np.argsort(dues)]

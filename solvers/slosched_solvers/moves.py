@@ -58,9 +58,9 @@ def move(
         return trade(order, before, fixed, times, first, finish, rng)
     i = fixed + int(rng.random() * span)
     if kind in (RESCUE, EXCHANGE):
-        i = cheapest(order, fixed, times, first, finish, rng)
+        i = drawn(LATE, order, fixed, n, times, first, finish, rng)
     elif kind in (GIVE_UP, DELAY):
-        i = dearest(order, fixed, n, times, first, finish, rng)
+        i = drawn(ON_TIME, order, fixed, n, times, first, finish, rng)
     if i < 0:
         return -1, -1
     length = 1
@@ -80,7 +80,7 @@ def move(
         if kind == RESCUE:
             j += j > fixed and rng.random() < 0.5
         elif kind == EXCHANGE:
-            j = dearest(order, fixed, j + 1, times, first, finish, rng)
+            j = drawn(ON_TIME, order, fixed, j + 1, times, first, finish, rng)
     j = min(max(j, fixed), n - length)
     if j == i:
         return -1, -1
@@ -109,15 +109,15 @@ def trade(
 ) -> tuple[int, int]:
     """Give up one request for two."""
     n = len(order)
-    one = cheapest(order, fixed, times, first, finish, rng)
-    two = cheapest(order, fixed, times, first, finish, rng)
+    one = drawn(LATE, order, fixed, n, times, first, finish, rng)
+    two = drawn(LATE, order, fixed, n, times, first, finish, rng)
     if one < 0 or two < 0 or one == two:
         return -1, -1
     to_one = in_time(order, fixed, times, first, finish, order[one])
     to_two = in_time(order, fixed, times, first, finish, order[two])
     if to_one > one or to_two > two:
         return -1, -1
-    given = dearest(order, fixed, max(to_one, to_two) + 1, times, first, finish, rng)
+    given = drawn(ON_TIME, order, fixed, max(to_one, to_two) + 1, times, first, finish, rng)
     if given < 0:
         return -1, -1
     low = min(to_one, to_two, given)
@@ -138,33 +138,8 @@ def trade(
 
 
 @kernel
-def cheapest(
-    order: IntArray,
-    fixed: int,
-    times: FloatArray,
-    first: FloatArray,
-    finish: FloatArray,
-    rng: np.random.Generator,
-) -> int:
-    """Find the place of somebody late, of a few the one with the lowest toll; -1 if there is none.
-
-    "None" is a guess, from a few tries.
-    """
-    span = len(order) - fixed
-    found, best = 0, -1
-    for _ in range(_TRIES):
-        k = fixed + int(rng.random() * span)
-        if state(times, first, finish, order[k]) == LATE:
-            found += 1
-            if best < 0 or times[order[k], TOLL] < times[order[best], TOLL]:
-                best = k
-        if found == _COMPARED:
-            break
-    return best
-
-
-@kernel
-def dearest(
+def drawn(
+    wanted: int,
     order: IntArray,
     fixed: int,
     end: int,
@@ -173,13 +148,18 @@ def dearest(
     finish: FloatArray,
     rng: np.random.Generator,
 ) -> int:
-    """Find the place of somebody on time before an end, of a few the one with the highest toll."""
+    """Find the place of somebody late, or on time, before an end; -1 if there is none.
+
+    Of a few it is the late one with the lowest toll, or the one on time with the highest. "None"
+    is a guess, from a few tries.
+    """
     found, best = 0, -1
     for _ in range(_TRIES):
         k = fixed + int(rng.random() * (end - fixed))
-        if state(times, first, finish, order[k]) == ON_TIME:
+        if state(times, first, finish, order[k]) == wanted:
             found += 1
-            if best < 0 or times[order[k], TOLL] > times[order[best], TOLL]:
+            gain = times[order[k], TOLL] - times[order[best], TOLL] if best >= 0 else 0.0
+            if best < 0 or (gain < 0.0 if wanted == LATE else gain > 0.0):
                 best = k
         if found == _COMPARED:
             break
@@ -210,9 +190,7 @@ def in_time(
     From there its answer is taken to need as long as in this order. First tokens come in about
     the order of admission, so that halving finds a place about there.
     """
-    latest = times[i, LATEST]
-    if times[i, BEGUN] == np.inf:
-        latest = min(times[i, FIRST_BY], times[i, FINISH_BY] - (finish[i] - first[i]))
+    latest = due(times, i, finish[i] - first[i])
     low, high = fixed, len(order) - 1
     while low < high:
         middle = (low + high + 1) // 2
@@ -221,3 +199,11 @@ def in_time(
         else:
             high = middle - 1
     return low
+
+
+@kernel
+def due(times: FloatArray, i: int, answering: float) -> float:
+    """Tell when a request's first token must come, given how long its answer takes from there."""
+    if times[i, BEGUN] < np.inf:
+        return times[i, LATEST]
+    return min(times[i, FIRST_BY], times[i, FINISH_BY] - answering)

@@ -49,7 +49,15 @@ from slosched_solvers.requests import (
     WEIGHT,
     Requests,
 )  # fmt: skip
-from slosched_solvers.slots import BLOCK, EMPTY, NEVER, Slots
+from slosched_solvers.slots import (
+    BLOCK,
+    EMPTY,
+    NEVER,
+    Slots,
+    last_admitted,
+    look_for_soonest,
+    put_back,
+)
 
 ABSENT = -1  # the position of a row that the order leaves out
 
@@ -174,12 +182,7 @@ def replay(
         for c in range(len(row) - 1, settled - 1, -1):
             vacant_slots[vacant] = c
             vacant += 1
-    next_due = NEVER
-    for block in range(len(soonest)):
-        soonest[block] = NEVER
-        for c in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
-            soonest[block] = min(soonest[block], due[c])
-        next_due = min(next_due, soonest[block])
+    next_due = look_for_soonest(due, soonest)
     marks[ON_TRIAL, begin + 1 :, MARK_PLACE] = -1.0
     next_stop = settled + (begin + 1) * STRIDE if marks.shape[1] else n
 
@@ -237,12 +240,7 @@ def replay(
             preempted = True
             next_stop = n  # who waits again is in no checkpoint
         if preempted:
-            next_due = NEVER
-            for block in range(len(soonest)):
-                soonest[block] = NEVER
-                for c in range(block * BLOCK, min(block * BLOCK + BLOCK, len(row))):
-                    soonest[block] = min(soonest[block], due[c])
-                next_due = min(next_due, soonest[block])
+            next_due = look_for_soonest(due, soonest)
 
         # 2. Prefill within the token budget: the batch first, then whom there is room for.
         budget = token_budget - decoding
@@ -392,24 +390,3 @@ def replay(
             ):
                 return np.inf
     return combine(kind, per_latency, per_slope, n, missed, slope, overdue, latency, on_time)
-
-
-@kernel
-def last_admitted(slots: Slots) -> int:
-    """Return the slot that was taken last."""
-    last = EMPTY
-    for c in range(len(slots.row)):
-        newer = slots.row[c] != EMPTY and (
-            last == EMPTY or slots.admitted[c] > slots.admitted[last]
-        )
-        last = c if newer else last
-    return last
-
-
-@kernel
-def put_back(slots: Slots, back: int, c: int, i: int, held: int) -> None:
-    """Let a preempted request wait again, for its whole context."""
-    slots.returned[0, back], slots.returned[1, back] = i, slots.left[c]
-    slots.returned[2, back] = slots.prefill[c] + held
-    slots.returned[3, back] = slots.counted[c]
-    slots.returned_first[back] = slots.first[c]

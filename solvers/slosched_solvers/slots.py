@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slosched.core.types import FloatArray, IntArray
+from slosched_solvers.kernel import kernel
 
 NEVER = np.iinfo(np.int64).max
 EMPTY = -1
@@ -48,3 +49,36 @@ def make_slots(slots: int, n: int) -> Slots:
         returned=np.empty((4, n), dtype=np.int64),
         returned_first=np.empty(n),
     )
+
+
+@kernel
+def look_for_soonest(due: IntArray, soonest: IntArray) -> int:
+    """Note the first due of each block anew; return the first of all."""
+    first = NEVER
+    for block in range(len(soonest)):
+        soonest[block] = NEVER
+        for c in range(block * BLOCK, min(block * BLOCK + BLOCK, len(due))):
+            soonest[block] = min(soonest[block], due[c])
+        first = min(first, soonest[block])
+    return first
+
+
+@kernel
+def last_admitted(slots: Slots) -> int:
+    """Return the slot that was taken last."""
+    last = EMPTY
+    for c in range(len(slots.row)):
+        newer = slots.row[c] != EMPTY and (
+            last == EMPTY or slots.admitted[c] > slots.admitted[last]
+        )
+        last = c if newer else last
+    return last
+
+
+@kernel
+def put_back(slots: Slots, back: int, c: int, i: int, held: int) -> None:
+    """Let a preempted request wait again, for its whole context."""
+    slots.returned[0, back], slots.returned[1, back] = i, slots.left[c]
+    slots.returned[2, back] = slots.prefill[c] + held
+    slots.returned[3, back] = slots.counted[c]
+    slots.returned_first[back] = slots.first[c]

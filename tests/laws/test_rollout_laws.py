@@ -29,13 +29,13 @@ def bursts(draw: st.DrawFn) -> list[TracedRequest]:
     ]
 
 
-def limits(block_size: int, kv_tokens: tuple[int, int]) -> st.SearchStrategy[EngineLimits]:
+def blocks_of_one() -> st.SearchStrategy[EngineLimits]:
     return st.builds(
         EngineLimits,
         max_num_seqs=st.integers(1, 8),
         max_num_batched_tokens=st.integers(8, 600),
-        block_size=st.just(block_size),
-        num_kv_blocks=st.integers(*kv_tokens).map(lambda tokens: tokens // block_size),
+        block_size=st.just(1),
+        num_kv_blocks=st.integers(700, 20_000),
     )
 
 
@@ -59,7 +59,7 @@ def foreseen_and_simulated(
 
 
 @settings(max_examples=300)
-@given(bursts(), limits(1, (700, 20_000)))
+@given(bursts(), blocks_of_one())
 def test_a_rollout_comes_true_to_the_last_token(
     burst: list[TracedRequest], limits: EngineLimits
 ) -> None:
