@@ -38,7 +38,8 @@ async def replay(url: str, calls: Sequence[Call]) -> list[Answer]:
     SystemExit
         If the server refuses one.
     """
-    connector = aiohttp.TCPConnector(limit=0)
+    # A connection each, as of so many users: vLLM closes idle ones just when the next burst comes.
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         for _ in range(2):  # the first steps of an engine are slow
