@@ -121,7 +121,7 @@ async def ask(session: aiohttp.ClientSession, url: str, job: Job, started: float
 async def replay(url: str, work: list[Job], title: str) -> list[Outcome]:
     """Send all requests at their times, showing how far it is."""
     timeout = aiohttp.ClientTimeout(total=None)
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)  # vLLM closes idle ones
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         warm_up = Job(0, "batch", "Say hello.", 4)
         await ask(session, url, warm_up, monotonic())

@@ -1,10 +1,13 @@
 """How long one engine step takes, and how to learn it from observed steps."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from slosched.core.types import FloatArray
+
+Tokens = TypeVar("Tokens", float, FloatArray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,15 @@ class LinearLatency:
             + self.per_sequence * sequences
             + self.per_context_token * context_tokens
         )
+
+    def prompt_alone(self, tokens: Tokens, most: int) -> Tokens:
+        """Seconds to compute a prompt with the engine to itself, `most` tokens a step."""
+        return -(-tokens // most) * self.base + tokens * self.per_prefill_token
+
+    def answer_alone(self, tokens: Tokens, context: Tokens) -> Tokens:
+        """Seconds to decode so many tokens after a context with the engine to itself."""
+        steps = tokens * (self.base + self.per_sequence)
+        return steps + self.per_context_token * (tokens * context + tokens * (tokens - 1) / 2)
 
 
 def fit(steps: FloatArray, seconds: FloatArray) -> LinearLatency:

@@ -3,14 +3,13 @@
 import numpy as np
 
 from slosched.core.latency import LinearLatency
-from slosched.core.protocols import Predictor
 from slosched.core.request import Request
 from slosched.core.snapshot import LIVE, SCENARIOS, UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import IntArray, LiveArray
 
 _FIRST_CAPACITY = 64
 NOBODY = -1  # serial of a free row
-MOST_TOKENS = 2.0**24  # no answer is longer; arithmetic on lengths stays exact
+PREDICTED = (*SCENARIOS, "first_guess", "predict_at")
 
 
 class LiveTable:
@@ -21,8 +20,7 @@ class LiveTable:
     rows
         Shape (capacity,), dtype `LIVE`. Engines write progress into the rows of their requests.
     version
-        Grows whenever a request comes, goes, changes between waiting and running, or is
-        expected to be of another length than before.
+        Grows whenever a request comes, goes, or changes between waiting and running.
     """
 
     def __init__(self) -> None:
@@ -51,8 +49,14 @@ class LiveTable:
             raise KeyError(row)
         return request
 
-    def add(self, request: Request) -> int:
-        """Enter a waiting request and return its row; ValueError if its id is live already."""
+    def add(self, request: Request, length: float = 1.0) -> int:
+        """Enter a waiting request and return its row; ValueError if its id is live already.
+
+        Parameters
+        ----------
+        length
+            Output tokens that are expected of it until somebody predicts them.
+        """
         if request.request_id in self._row_of:
             raise ValueError(f"request_id {request.request_id!r} is live already")
         if not self._free:
@@ -64,6 +68,7 @@ class LiveTable:
         fresh["prefill"] = request.input_tokens
         fresh["ttft"], fresh["tpot"], fresh["e2e"] = slo.ttft, slo.tpot, slo.e2e
         fresh["weight"], fresh["priority"] = slo.weight, request.priority
+        fresh["short"] = fresh["length"] = fresh["long"] = length
         fresh["first_guess"], fresh["idle"], fresh["rank"] = np.nan, -1, UNRANKED
         row = self._free.pop()  # nothing fails from here on
         self.rows[row] = fresh
@@ -108,46 +113,15 @@ class LiveTable:
         """Rows of all live requests, in order of arrival; not to be written to."""
         return self._live
 
-    def predict(self, predictor: Predictor, every: int, rows: IntArray | None = None) -> bool:
-        """Refresh predicted lengths of the requests that are due, then every `every` tokens.
+    def has_due(self) -> bool:
+        """Whether the length of any request is to be predicted, for the first time or again."""
+        rows = self.rows[["produced", "predict_at"]][self.live()]
+        return bool((rows["produced"] >= rows["predict_at"]).any())
 
-        Parameters
-        ----------
-        rows
-            Whom to look at; everybody by default.
-
-        Returns
-        -------
-        Whether any was due.
-
-        Raises
-        ------
-        ValueError
-            If the predictor answers with anything but a finite number for each, or `SCENARIOS`.
-        """
-        table, rows = self.rows, self.live() if rows is None else rows
-        due = rows[table["produced"][rows] >= table["predict_at"][rows]]
-        if not len(due):
-            return False
-        produced: IntArray = table["produced"][due].copy()
-        left = np.asarray(predictor.remaining([self.request(int(row)) for row in due], produced))
-        if left.shape == due.shape:  # one number each: the predictor is sure
-            left = np.repeat(left[:, None], len(SCENARIOS), axis=1)
-        if left.shape != (len(due), len(SCENARIOS)) or not np.isfinite(left).all():
-            raise ValueError(
-                f"a predictor must answer a finite number, or {len(SCENARIOS)}, for each of "
-                f"{len(due)} requests, got {left}"
-            )
-        lengths = produced[:, None] + np.clip(left, 1.0, MOST_TOKENS)
-        changed = False
-        for column, scenario in enumerate(SCENARIOS):
-            changed |= not np.array_equal(table[scenario][due], lengths[:, column])
-            table[scenario][due] = lengths[:, column]
-        first = due[np.isnan(table["first_guess"][due])]
-        table["first_guess"][first] = np.mean([table[name][first] for name in SCENARIOS], axis=0)
-        table["predict_at"][due] = produced + every
-        self.version += changed
-        return True
+    def set_lengths(self, rows: IntArray, predicted: LiveArray) -> None:
+        """Write down predicted lengths: the columns `PREDICTED`, for each of the rows."""
+        for name in PREDICTED:
+            self.rows[name][rows] = predicted[name]
 
     def snapshot(
         self, now: float, limits: EngineLimits, latency: LinearLatency

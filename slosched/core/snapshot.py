@@ -168,8 +168,8 @@ class Snapshot:
     @property
     def prefill_service(self) -> FloatArray:
         """Seconds to compute what is left of each prompt with the engine to itself."""
-        steps = -(-self.prefill // self.limits.max_num_batched_tokens)
-        return steps * self.latency.base + self.prefill * self.latency.per_prefill_token
+        tokens: FloatArray = self.prefill.astype(np.float64)
+        return self.latency.prompt_alone(tokens, self.limits.max_num_batched_tokens)
 
     @property
     def service(self) -> FloatArray:
@@ -178,14 +178,9 @@ class Snapshot:
         Every step is taken at its cheapest for that request alone, so this is a lower bound on
         its time in any batch.
         """
-        decodes = self.remaining - (self.prefill > 0)
-        context = self.context + self.prefill
-        per_decode = self.latency.base + self.latency.per_sequence
-        return (
-            self.prefill_service
-            + decodes * per_decode
-            + self.latency.per_context_token * (decodes * context + decodes * (decodes - 1) / 2)
-        )
+        decodes: FloatArray = (self.remaining - (self.prefill > 0)).astype(np.float64)
+        context: FloatArray = (self.context + self.prefill).astype(np.float64)
+        return self.prefill_service + self.latency.answer_alone(decodes, context)
 
     @property
     def first_service(self) -> FloatArray:

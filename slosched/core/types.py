@@ -9,3 +9,4 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 LiveArray = NDArray[Any]
+LiveRow = np.void  # one row of a LiveArray

@@ -1,4 +1,4 @@
-"""What plans expect of each request, and what comes of it."""
+"""What plans said, held against what came of it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from slosched.core.plan import Plan
-from slosched.core.types import FloatArray, LiveArray
-from slosched.planner.job import Job
-from slosched.planner.ranks import still_there
+from slosched.core.request import Request
+from slosched.core.snapshot import Snapshot
+from slosched.core.types import BoolArray, FloatArray, IntArray, LiveArray
 
 
 class _Said(NamedTuple):
-    """What a plan said of a request."""
+    """What was said of the request in a row."""
 
-    serial: int = -1  # of the request that the rest is about
+    serial: int = -1
     first_from: float = nan  # when the plan was made that said this, s
     first: float = nan  # when the first token was to come, s; NaN if nothing was said
     finish_from: float = nan
@@ -27,6 +27,27 @@ class _Said(NamedTuple):
 
 _SAID = np.dtype([(name, np.dtype(of)) for name, of in _Said.__annotations__.items()])
 _NOTHING = np.array(_Said(), dtype=_SAID)
+
+
+class Ended(NamedTuple):
+    """A request that came to its end.
+
+    Parameters
+    ----------
+    row, serial
+        Which row of the table it had, and its serial there.
+    first_token, at
+        When its first token and its last came, s.
+    output_tokens
+        How long it came to be.
+    """
+
+    request: Request
+    row: int
+    serial: int
+    first_token: float
+    at: float
+    output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,77 +100,58 @@ class Expectations:
     """
 
     def __init__(self) -> None:
-        self._said = np.empty(0, dtype=_SAID)
-        self._awaited = np.empty(0, dtype=np.int64)  # rows whose first token is to come
-        self._ended: list[tuple[float, float, float]] = []
+        self._said = np.empty(0, dtype=_SAID)  # by row of the table
 
-    def note(self, rows: LiveArray, job: Job, plan: Plan) -> None:
-        """Remember what a plan says that comes into force; nothing if it says nothing."""
+    def note(self, snapshot: Snapshot, rows: IntArray, plan: Plan) -> None:
+        """Remember what a plan says of each row's request; nothing if it says nothing."""
         if plan.first is None or plan.finish is None:
             return
-        self._make_room(len(rows))
-        there = still_there(rows, job)
-        at, now = job.rows[there], job.snapshot.now
-        said = self._said[at]
-        new = said["serial"] != rows["serial"][at]
+        self._make_room(int(rows.max(initial=0)) + 1)
+        said, live, now = self._said[rows], snapshot.live, snapshot.now
+        new = said["serial"] != live["serial"]
         said[new] = _NOTHING
-        said["serial"] = rows["serial"][at]
-        unsaid = np.isnan(said["first"]) & np.isnan(rows["first_token"][at])
-        _say(said, "first", unsaid, now, plan.first[there])
-        open_ = ~rows["running"][at] | np.isnan(said["finish"])
-        _say(said, "finish", open_, now, plan.finish[there])
-        said["tokens"][open_] = job.snapshot.remaining[there][open_]
-        said["produced"][open_] = job.snapshot.produced[there][open_]
-        self._said[at] = said
-        self._awaited = np.flatnonzero(~np.isnan(self._said["first"]))
+        said["serial"] = live["serial"]
+        unsaid = np.isnan(said["first"]) & np.isnan(live["first_token"])
+        _say(said, "first", unsaid, now, plan.first)
+        open_ = ~live["running"] | np.isnan(said["finish"])
+        _say(said, "finish", open_, now, plan.finish)
+        said["tokens"][open_] = snapshot.remaining[open_]
+        said["produced"][open_] = snapshot.produced[open_]
+        self._said[rows] = said
 
-    def ended(self, rows: LiveArray, row: int, output_tokens: int) -> Iterator[Outcome]:
-        """Hear that a request came to its end, before its row is given up.
+    def first_tokens(self, snapshot: Snapshot, rows: IntArray) -> Iterator[Outcome]:
+        """Yield the first tokens that came since this was last asked, by those who still live."""
+        known = np.flatnonzero(rows < len(self._said))
+        said = self._said[rows[known]]
+        came = ~np.isnan(said["first"]) & ~np.isnan(snapshot.first_token[known])
+        for k in known[came & (said["serial"] == snapshot.live["serial"][known])].tolist():
+            yield from self._first_token(int(rows[k]), float(snapshot.first_token[k]))
 
-        Nobody says when: it is the time of the next `outcomes`, or unknown after `forget_ended`.
-        """
-        yield from self._first_token(rows, row)
-        said = self._said_of(rows, row)
-        share = (output_tokens - said.produced) / max(said.tokens, 1)
-        self._ended.append((said.finish_from, said.finish, share))
-
-    def forget_ended(self) -> None:
-        """Give up on those whose end nobody will be told in time."""
-        self._ended.clear()
-
-    def outcomes(self, rows: LiveArray, now: float) -> Iterator[Outcome]:
-        """Yield what came true since this was last asked, on the step that ended at `now`."""
-        if not len(self._said):  # no plan ever said anything
+    def ended(self, ended: Ended) -> Iterator[Outcome]:
+        """Yield what came true of a request that came to its end."""
+        if ended.row >= len(self._said) or self._said["serial"][ended.row] != ended.serial:
             return
-        awaited = self._awaited
-        for row in awaited[~np.isnan(rows["first_token"][awaited])].tolist():
-            yield from self._first_token(rows, row)
-        ended, self._ended = self._ended, []
-        for said_at, expected, share in ended:
-            if expected > said_at and share > 0:
-                yield Outcome("finish", said_at, expected, now, share)
+        yield from self._first_token(ended.row, ended.first_token)
+        said = _Said(*self._said[ended.row].item())
+        share = (ended.output_tokens - said.produced) / max(said.tokens, 1)
+        if said.finish > said.finish_from and share > 0:
+            yield Outcome("finish", said.finish_from, said.finish, ended.at, share)
 
-    def _first_token(self, rows: LiveArray, row: int) -> Iterator[Outcome]:
-        said, actual = self._said_of(rows, row), float(rows["first_token"][row])
+    def _first_token(self, row: int, actual: float) -> Iterator[Outcome]:
+        said = _Said(*self._said[row].item())
         if isnan(said.first) or isnan(actual):
             return
-        self._said["first"][row] = np.nan
+        self._said["first"][row] = nan
         if said.first > said.first_from:
             yield Outcome("first_token", said.first_from, said.first, actual)
 
-    def _said_of(self, rows: LiveArray, row: int) -> _Said:
-        """Return what was said of the request in a row: nothing, if it was of another."""
-        if row >= len(self._said) or self._said["serial"][row] != rows["serial"][row]:
-            return _Said()
-        return _Said(*self._said[row].item())
-
-    def _make_room(self, capacity: int) -> None:
-        if capacity > len(self._said):
-            more = np.full(capacity - len(self._said), _NOTHING, dtype=_SAID)
+    def _make_room(self, rows: int) -> None:
+        if rows > len(self._said):
+            more = np.full(max(rows, 2 * len(self._said)) - len(self._said), _NOTHING, dtype=_SAID)
             self._said = np.concatenate((self._said, more))
 
 
-def _say(said: LiveArray, what: str, where: np.ndarray, now: float, in_: FloatArray) -> None:
+def _say(said: LiveArray, what: str, where: BoolArray, now: float, in_: FloatArray) -> None:
     at = np.where(np.isfinite(in_), now + in_, np.nan)
     said[what][where] = at[where]
     said[f"{what}_from"][where] = now

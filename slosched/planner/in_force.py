@@ -7,7 +7,7 @@ from slosched.core.snapshot import UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import IntArray
 from slosched.planner.decision import Decision
 from slosched.planner.job import Job
-from slosched.planner.ranks import newcomers_rank, put_in_force
+from slosched.planner.ranks import newcomer_rank, put_in_force
 
 _PLANS_TO_WAIT = 3  # a newcomer may have to wait for the solve in flight, then for its own
 
@@ -61,11 +61,10 @@ class InForce:
         first = len(live)
         while first and rows["serial"][live[first - 1]] > self._ranked:
             first -= 1
-        new = live[first:]
-        if len(new):
-            newcomers = Snapshot(now, rows[new], limits, latency)
-            rows["rank"][new] = newcomers_rank(newcomers, _PLANS_TO_WAIT * self._delay)
-            self._ranked = int(rows["serial"][new[-1]])
+        wait = _PLANS_TO_WAIT * self._delay
+        for row in live[first:].tolist():
+            rows["rank"][row] = newcomer_rank(rows[row], now, limits, latency, wait)
+            self._ranked = int(rows["serial"][row])
 
     def decide(self, limits: EngineLimits) -> Decision:
         """Return what the plan asks of the next step; it preempts once."""

@@ -1,7 +1,6 @@
 """The planner: the table of live requests, and the newest plan that there is for them."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -10,15 +9,17 @@ import numpy as np
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import Plan
-from slosched.core.protocols import Guard, Learner, Policy, Predictor
+from slosched.core.protocols import Guard, Policy, Predictor
 from slosched.core.request import Request
 from slosched.core.snapshot import EngineLimits
-from slosched.core.types import FloatArray, IntArray
+from slosched.core.types import IntArray
 from slosched.planner.decision import Decision
-from slosched.planner.expectations import Expectations, Outcome
+from slosched.planner.expectations import Ended
+from slosched.planner.experience import Experience
 from slosched.planner.failures import Failures
 from slosched.planner.in_force import InForce
 from slosched.planner.job import Job, Solved
+from slosched.planner.lengths import due
 from slosched.planner.margin import Learned, Margin, MarginRule
 from slosched.planner.ranks import still_there
 from slosched.planner.samples import sample_table, snapshots_of
@@ -26,7 +27,6 @@ from slosched.planner.workers import Inline, Worker
 
 _T = TypeVar("_T")
 
-_SHORTEST = 20  # steps; what is nearer comes true by the step, and tells nothing about their time
 _KEPT = 1000  # figures for metrics, if nobody takes them
 
 
@@ -62,8 +62,6 @@ class Planner:
         The live requests. `rows["rank"]` is everybody's place: the least goes first.
     plans
         Plans of the policy that came into force.
-    margin
-        The factor between the latency model and what the policy is told.
     """
 
     def __init__(
@@ -81,14 +79,12 @@ class Planner:
     ) -> None:
         self.table = LiveTable()
         self.plans = 0
-        self.margin = Margin(margin or Learned())
-        self._policy, self._predictor, self._guard = policy, predictor, guard
+        self._policy, self._guard = policy, guard
         self._fallback = fallback
-        self._repredict_tokens = repredict_tokens
+        self._experience = Experience(predictor, repredict_tokens, margin or Learned())
         self._worker = worker or Inline()
         self._max_plan_age, self._patience = max_plan_age, patience
         self._in_force = InForce(self.table)
-        self._expectations = Expectations()
         self._failures = Failures()
         self._now, self._limits = 0.0, EngineLimits()
         self._latency = LinearLatency(1.0, 0.0, 0.0, 0.0)
@@ -98,12 +94,16 @@ class Planner:
         self._handed_over = False  # since the last step
         self._failing = self._hung = False
         self._solves: deque[float] = deque(maxlen=_KEPT)
-        self._errors: deque[tuple[str, float]] = deque(maxlen=_KEPT)
 
     @property
     def version(self) -> int:
         """Grows with every plan: everybody may have moved. Newcomers get places without it."""
         return self._in_force.version
+
+    @property
+    def margin(self) -> Margin:
+        """The factor between the latency model and what the policy is told."""
+        return self._experience.margin
 
     @property
     def failures(self) -> int:
@@ -124,26 +124,30 @@ class Planner:
 
     def add(self, request: Request) -> int:
         """Enter a request that waits, and return its row."""
-        row = self.table.add(request)
-        self._predict(self.table, np.array([row]))
-        return row
+        return self.table.add(request, self._experience.usual.tokens)
 
-    def remove(self, request_id: str, output_tokens: int | None = None) -> None:
-        """Forget a request; pass its length if it came to its end, so that others learn."""
+    def finish(self, request_id: str, output_tokens: int, now: float) -> None:
+        """Forget a request that came to its end, so that plans and predictions learn from it.
+
+        Parameters
+        ----------
+        output_tokens
+            How long its answer came to be.
+        now
+            When its last token came, s.
+        """
         table = self.table
-        if output_tokens and request_id in table:
-            ended = self._expectations.ended(table.rows, table.row(request_id), output_tokens)
-            self._learn(ended)
-        request = table.remove(request_id)
-        if not len(table):  # the next step may come long after this one
-            self._expectations.forget_ended()
+        row = table.row(request_id)
+        serial, first = int(table.rows["serial"][row]), float(table.rows["first_token"][row])
+        ended = Ended(table.request(row), row, serial, first, now, output_tokens)
+        self._experience.ended(ended)
+        self.remove(request_id)
+
+    def remove(self, request_id: str) -> None:
+        """Forget a request, whether it came to its end or not."""
+        self.table.remove(request_id)
+        if not len(self.table):
             self._in_force.drop()
-        if not output_tokens or not isinstance(self._predictor, Learner):
-            return
-        try:
-            self._predictor.observe(request, output_tokens)
-        except Exception as error:
-            self._failures.note("learning_failed", self._predictor, error)
 
     # -- one step ------------------------------------------------------------------------------
 
@@ -159,13 +163,12 @@ class Planner:
         limits, latency
             The engine, and how long its steps take.
         """
-        table, live = self.table, self.table.live()
+        live = self.table.live()
         self._now, self._limits = now, limits
         self._latency = latency.slower(self.margin.factor)
 
-        # 1. Take stock: who starves, what came true.
+        # 1. See who starves.
         self._stale |= self._tick(live)
-        self._learn(self._expectations.outcomes(table.rows, now))
 
         # 2. Take what the worker has; plan here if it works in the step, or not at all.
         self._collect(now)
@@ -192,8 +195,9 @@ class Planner:
     def _wants_plan(self) -> bool:
         if not len(self.table) or (self._worker.busy and not self._in_trouble):
             return False
-        # Lengths are for plans alone: between two of them nobody needs to be predicted again.
-        self._stale |= self._predict(self.table, self.table.live()) and self._worker.instant
+        # What costs nothing is done for new lengths alone; who plans beside the engine predicts
+        # them for the next plan.
+        self._stale |= self._worker.instant and self.table.has_due()
         changed = self._stale or self.table.version != self._seen_version
         return changed or self.plan_age(self._now) > self._max_plan_age
 
@@ -207,7 +211,9 @@ class Planner:
     def _submit(self) -> Job:
         snapshot, rows = self.table.snapshot(self._now, self._limits, self._latency)
         self._in_force.forget_makeshift_ranks(snapshot)
-        job = Job(snapshot, rows, self._policy, self._guard)
+        whom = due(snapshot.live)
+        requests = [self.table.request(row) for row in rows[whom].tolist()]
+        job = Job(snapshot, rows, self._policy, self._guard, self._experience, whom, requests)
         self._stale, self._seen_version = False, self.table.version
         if not self._worker.busy:
             self._heard_at = self._now
@@ -218,6 +224,7 @@ class Planner:
         solved = self._worker.collect(now)
         if solved is not None:
             self._heard_at = now
+            self._hear(solved)
             self._solves.append(solved.seconds)
             self._hung = False
             self._take(solved, now)
@@ -232,7 +239,6 @@ class Planner:
         if plan is None:
             self._stale |= not self._failing
             self._failing = True
-            self._failures.note("plan_failed", self._policy, solved.error)
             return
         self._failing = False
         if self._in_force.is_newer(job) or not still_there(self.table.rows, job).any():
@@ -240,12 +246,26 @@ class Planner:
             return
         self.plans += 1
         self._in_force.put(job, plan, solved.promoted, now)
-        self._expectations.note(self.table.rows, job, plan)
+
+    def _hear(self, solved: Solved) -> None:
+        """Take what was predicted on the way to a plan, and what went wrong."""
+        for mishap in solved.mishaps:
+            self._failures.note(*mishap)
+        self._keep_lengths(solved.job)
+
+    def _keep_lengths(self, job: Job) -> None:
+        rows = job.rows[job.due]
+        there = self.table.rows["serial"][rows] == job.snapshot.live["serial"][job.due]
+        self.table.set_lengths(rows[there], job.snapshot.live[job.due[there]])
 
     def _fall_back(self, job: Job) -> None:
-        solved = replace(job, policy=self._fallback).solve()
-        if solved.error is not None:
-            self._failures.note("fallback_failed", self._fallback, solved.error)
+        if not self._experience.predicting:  # what hangs is the policy
+            for mishap in self._experience.predict(job.snapshot, job.due, job.requests):
+                self._failures.note(*mishap)
+            self._keep_lengths(job)
+        solved = replace(job, policy=self._fallback, experience=None).solve()
+        for mishap in solved.mishaps:
+            self._failures.note("fallback_failed", mishap.part, mishap.error)
         in_order_of_arrival = Plan(np.arange(len(job.rows)))
         self._in_force.put(job, solved.plan or in_order_of_arrival, solved.promoted, self._now)
         self._stale = False
@@ -267,22 +287,7 @@ class Planner:
         -------
         Pairs of "first_token" or "finish", and actual minus predicted seconds.
         """
-        return _taken(self._errors)
-
-    def _learn(self, outcomes: Iterable[Outcome]) -> None:
-        factor = self.margin.factor  # what the plans reckoned with, or nearly so
-        for outcome in outcomes:
-            self._errors.append((outcome.what, outcome.error))
-            if outcome.what == "finish" and outcome.horizon > _SHORTEST * self._latency.base:
-                self.margin.learn(outcome.stretch * factor)
-
-    def _predict(self, table: LiveTable, rows: IntArray) -> bool:
-        every = self._repredict_tokens
-        try:
-            return table.predict(self._predictor, every, rows)
-        except Exception as error:
-            self._failures.note("prediction_failed", self._predictor, error)
-            return table.predict(_Blind(), every, rows)
+        return _taken(self._experience.errors)
 
     def _tick(self, live: IntArray) -> bool:
         try:
@@ -298,12 +303,13 @@ class Planner:
 
         It works in the calling thread, with a table of its own; nothing that fails is raised.
         """
-        table = sample_table()
-        self._predict(table, table.live())
+        table, rehearsal = sample_table(), self._experience.afresh()
         for snapshot in snapshots_of(table, limits, latency):
-            solved = Job(snapshot, np.arange(len(snapshot)), self._policy, self._guard).solve()
-            if solved.error is not None:
-                self._failures.note("plan_failed", self._policy, solved.error)
+            rows = np.arange(len(snapshot))
+            requests = [table.request(row) for row in rows.tolist()]
+            job = Job(snapshot, rows, self._policy, self._guard, rehearsal, rows, requests)
+            for mishap in job.solve().mishaps:
+                self._failures.note(*mishap)
 
     def close(self) -> None:
         """Stop planning beside the engine; a solve that hangs is not waited for."""
@@ -311,14 +317,4 @@ class Planner:
 
 
 def _taken(kept: deque[_T]) -> list[_T]:
-    taken = list(kept)
-    kept.clear()
-    return taken
-
-
-class _Blind:
-    """What is expected of requests while the predictor fails."""
-
-    def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
-        del produced
-        return np.full(len(requests), 200.0)
+    return [kept.popleft() for _ in range(len(kept))]

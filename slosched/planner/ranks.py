@@ -7,9 +7,10 @@ came after it and can wait. The two that the plan does not know are in order of 
 
 import numpy as np
 
+from slosched.core.latency import LinearLatency
 from slosched.core.plan import Plan
-from slosched.core.snapshot import Snapshot
-from slosched.core.types import BoolArray, IntArray, LiveArray
+from slosched.core.snapshot import EngineLimits
+from slosched.core.types import BoolArray, IntArray, LiveArray, LiveRow
 from slosched.planner.job import Job
 
 _BAND = 2**60
@@ -46,8 +47,10 @@ def put_in_force(rows: LiveArray, job: Job, plan: Plan, promoted: IntArray) -> I
     return preempt[running]
 
 
-def newcomers_rank(newcomers: Snapshot, wait: float) -> IntArray:
-    """Rank requests that no plan knows, in constant time each.
+def newcomer_rank(
+    newcomer: LiveRow, now: float, limits: EngineLimits, latency: LinearLatency, wait: float
+) -> int:
+    """Rank a request that no plan knows, in constant time.
 
     One that would be late if it waited for the next plan goes in front of the plan. One that has
     time goes behind it, and so does one that is late whatever happens: its haste would make
@@ -55,12 +58,16 @@ def newcomers_rank(newcomers: Snapshot, wait: float) -> IntArray:
 
     Parameters
     ----------
-    newcomers
-        Those requests alone.
+    newcomer
+        Its row of the table.
+    now, limits, latency
+        As in a snapshot, whose `slack` this is about.
     wait
-        Seconds until they may be in a plan.
+        Seconds until it may be in a plan.
     """
-    slack = newcomers.slack
-    in_haste = (slack >= 0) & (slack <= wait)
-    rank: IntArray = np.where(in_haste, FRONT, BEHIND) + newcomers.live["serial"]
-    return rank
+    prefill, answer = float(newcomer["prefill"]), max(round(float(newcomer["length"])), 1) - 1.0
+    prompt = latency.prompt_alone(prefill, limits.max_num_batched_tokens)
+    took = latency.answer_alone(answer, float(newcomer["context"]) + prefill)
+    allowed = min(float(newcomer["ttft"]), float(newcomer["e2e"]) - took) - prompt
+    slack = float(newcomer["arrival"]) + allowed - now
+    return (FRONT if 0 <= slack <= wait else BEHIND) + int(newcomer["serial"])

@@ -204,4 +204,4 @@ class SimulatedEngine:
         self._running = self._running[self._running != row]
         self.kv.release(row)
         request = self._table.request(row)
-        self._planner.remove(request.request_id, int(self._lengths[index]))
+        self._planner.finish(request.request_id, int(self._lengths[index]), self.now)

@@ -111,7 +111,7 @@ class SloScheduler(AsyncScheduler):
         table = self._planner.table
         try:
             self._planner.add(entered)
-        finally:  # a predictor that raised has left the request in the table
+        finally:  # what raised may have left the request in the table
             if request.request_id in table:
                 row = table.row(request.request_id)
                 self._stock.enter(request, row)
@@ -137,11 +137,12 @@ class SloScheduler(AsyncScheduler):
         row = self._stock.forget(request)
         if row is None:
             return
-        length = request.num_output_tokens if request.status in _CAME_TO_ITS_END else None
-        if length:
-            guess = self._planner.table.rows["first_guess"][row]
-            self._metrics.prediction_error_tokens.observe(abs(guess - length))
-        self._planner.remove(request.request_id, length)
+        length = request.num_output_tokens
+        if length and request.status in _CAME_TO_ITS_END:
+            self._telemetry.ended(row, length)
+            self._planner.finish(request.request_id, length, self.clock())
+        else:
+            self._planner.remove(request.request_id)
 
     def reset_prefix_cache(self, *args: object, **kwargs: object) -> bool:
         """Forget what requests would have found there, too."""

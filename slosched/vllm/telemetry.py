@@ -1,5 +1,7 @@
 """Says how planning goes, a little at a time: it works inside of the engine's steps."""
 
+from math import isnan
+
 import numpy as np
 
 from slosched.core.types import IntArray
@@ -19,6 +21,7 @@ class Telemetry:
         self._failures = 0
         self._published_at = -_PERIOD
         self._steps: list[float] = []
+        self._errors: list[float] = []  # of first guesses, tokens
         self._classes: dict[str, int] = {}
         self._class_of: IntArray = np.zeros(len(planner.table.rows), dtype=np.int64)  # by row
 
@@ -28,6 +31,12 @@ class Telemetry:
         if capacity > len(self._class_of):
             self._class_of = np.resize(self._class_of, capacity)
         self._class_of[row] = self._classes.setdefault(slo_class, len(self._classes))
+
+    def ended(self, row: int, output_tokens: int) -> None:
+        """Note how long the answer of the request in a row came to be."""
+        guess = float(self._planner.table.rows["first_guess"][row])
+        if not isnan(guess):  # it was over before anybody predicted it
+            self._errors.append(abs(guess - output_tokens))
 
     def step(self, seconds: float) -> None:
         """Note what slosched added to a step."""
@@ -59,6 +68,9 @@ class Telemetry:
         for seconds in self._steps:
             metrics.step_overhead_seconds.observe(seconds)
         self._steps.clear()
+        for tokens in self._errors:
+            metrics.prediction_error_tokens.observe(tokens)
+        self._errors.clear()
         for seconds in self._planner.take_solves():
             metrics.solve_seconds.labels(self._planner.kind).observe(seconds)
         for event, seconds in self._planner.take_errors():

@@ -1,8 +1,5 @@
 """The table of live requests."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +7,6 @@ from hypothesis import strategies as st
 
 from slosched import EngineLimits, Request, Slo
 from slosched.core.live import LiveTable
-from slosched.core.types import FloatArray, IntArray
 from tests.strategies import LATENCY
 
 
@@ -54,23 +50,3 @@ def test_who_is_admitted_passes_those_that_came_before() -> None:
     table.admit(second)
     table.admit(third)
     np.testing.assert_array_equal(table.rows["passes"][[first, second, third]], [2, 0, 0])
-
-
-@dataclass
-class Says:
-    """A predictor for tests."""
-
-    left: float | list[float]
-
-    def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
-        return np.array([self.left for _ in zip(requests, produced, strict=True)])
-
-
-def test_the_first_guess_stays_whatever_is_predicted_later() -> None:
-    table = LiveTable()
-    row = table.add(Request("r", 0, 1, Slo()))
-    assert np.isnan(table.rows["first_guess"][row])
-    table.predict(Says([10.0, 50.0, 150.0]), every=50)
-    table.rows["produced"][row] = 50
-    table.predict(Says(200.0), every=50)
-    assert (table.rows["length"][row], table.rows["first_guess"][row]) == (250, 70)

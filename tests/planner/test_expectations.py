@@ -42,6 +42,7 @@ def make(policy: Promising) -> Planner:
 def speak(planner: Planner, row: int, now: float) -> None:
     rows = planner.table.rows
     rows["first_token"][row], rows["prefill"][row], rows["produced"][row] = now, 0, 1
+    planner.table.version += 1  # so that there is a plan, before which the planner learns
     planner.plan(now, LIMITS, LATENCY)
 
 
@@ -57,26 +58,34 @@ def test_the_first_word_counts_of_a_first_token_and_the_last_before_the_slot_of_
     policy.finish = 9.0
     speak(planner, row, 12.0)
     assert dict(planner.take_errors()) == pytest.approx({"first_token": 1.0})
-    planner.remove("r0", 20)
-    planner.plan(18.0, LIMITS, LATENCY)
+    planner.finish("r0", 20, 18.0)
+    planner.plan(18.2, LIMITS, LATENCY)
     assert dict(planner.take_errors()) == pytest.approx({"finish": 0.5})
     assert planner.take_errors() == []
 
 
-def test_nothing_is_said_of_who_was_cancelled_or_ended_at_an_unknown_time() -> None:
+def test_nothing_is_learnt_from_who_was_cancelled() -> None:
     planner = make(Promising())
     row = planner.add(request(0))
     planner.plan(0.0, LIMITS, LATENCY)
     planner.table.admit(row)
     speak(planner, row, 1.0)
     planner.take_errors()
-    planner.remove("r0")  # cancelled
-    row = planner.add(request(1))
+    planner.remove("r0")
+    planner.add(request(1))
     planner.plan(2.0, LIMITS, LATENCY)
-    planner.remove("r1", 20)  # the engine is idle from here on
-    planner.add(request(2))
-    planner.plan(500.0, LIMITS, LATENCY)
     assert planner.take_errors() == []
+
+
+def test_an_end_counts_from_when_it_came_however_late_the_next_plan() -> None:
+    planner = make(Promising())
+    row = planner.add(request(0))
+    planner.plan(0.0, LIMITS, LATENCY)
+    planner.table.rows["first_token"][row] = 1.5
+    planner.finish("r0", 20, 3.0)
+    planner.add(request(1))
+    planner.plan(500.0, LIMITS, LATENCY)
+    assert dict(planner.take_errors()) == pytest.approx({"first_token": 0.5, "finish": -1.0})
 
 
 def test_a_row_forgets_the_request_before() -> None:
@@ -115,7 +124,7 @@ def test_an_undisturbed_plan_comes_true_on_an_engine_as_believed(slower: float) 
     records = engine.run(trace)
     errors = planner.take_errors()
     assert sum(what == "first_token" for what, _ in errors) == 12
-    assert sum(what == "finish" for what, _ in errors) >= 11  # the last leaves an idle engine
+    assert sum(what == "finish" for what, _ in errors) >= 11  # no plan came after the last
     first = [error for what, error in errors if what == "first_token"]
     expected = np.sort(records.first_token) / slower
     np.testing.assert_allclose(first, expected * (slower - 1), atol=0.25)

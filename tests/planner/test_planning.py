@@ -128,7 +128,7 @@ def test_only_who_still_runs_is_preempted() -> None:
         planner.table.admit(row)
     step(planner, 0.0)
     planner.table.preempt(rows[0], 10)
-    planner.remove("r1", 20)
+    planner.remove("r1")
     assert planner.add(request(9)) == rows[1]  # whose row goes to somebody else
     planner.table.admit(rows[1])
     decision = planner.plan(0.1, LIMITS, LATENCY)
@@ -144,7 +144,7 @@ def test_limits_of_a_plan_do_not_outlast_it() -> None:
     assert planner.plan(0.0, LIMITS, LATENCY).max_num_seqs == 1
     narrower = EngineLimits(1, 4, 16, 100)
     assert planner.plan(0.1, narrower, LATENCY).max_num_batched_tokens == 4
-    planner.remove("r0", 20)
+    planner.remove("r0")
     assert planner.plan(0.2, LIMITS, LATENCY).max_num_seqs == LIMITS.max_num_seqs
     policy.gates = (None, None)
     planner.add(request(1))
@@ -157,7 +157,7 @@ def test_a_plan_for_those_who_are_gone_is_not_put_in_force() -> None:
     planner = make(Preempting(), Charged(0.05))
     planner.add(request(0))
     step(planner, 0.0)
-    planner.remove("r0", 20)
+    planner.remove("r0")
     planner.add(request(1))
     assert planner.plan(9.0, LIMITS, LATENCY).max_num_seqs == LIMITS.max_num_seqs
     assert planner.plan_age(9.0) == 0
@@ -294,9 +294,9 @@ class Says:
         return np.maximum(self.length - produced.astype(float), 1.0)
 
 
-@pytest.mark.parametrize(("worker", "plans"), [(Inline(), 2), (Charged(0.01), 1)])
-def test_the_same_prediction_again_is_planned_again_only_if_that_is_free(
-    worker: Worker, plans: int
+@pytest.mark.parametrize(("worker", "asked"), [(Inline(), 2), (Charged(0.01), 1)])
+def test_lengths_are_predicted_for_plans_and_planned_for_alone_only_if_that_is_free(
+    worker: Worker, asked: int
 ) -> None:
     says, policy = Says(100.0), Newest()
     planner = Planner(
@@ -306,13 +306,23 @@ def test_the_same_prediction_again_is_planned_again_only_if_that_is_free(
     step(planner, 0.0)
     planner.table.rows["produced"][row] = 50
     step(planner, 1.0)
-    assert says.asked == 2
-    assert len(policy.seen) == plans
+    assert says.asked == len(policy.seen) == asked
     says.length = 300.0
-    planner.table.rows["produced"][row] = 100
+    planner.add(request(1))
     for now in (2.0, 3.0):
         step(planner, now)
-    assert len(policy.seen) == plans + 1
+    assert says.asked == 3
+    assert planner.table.rows["length"][row] == 300 - 200 * (asked - 1)
+
+
+def test_a_newcomer_is_expected_to_be_as_long_as_others_were() -> None:
+    planner = Planner(Newest(), Says(100.0), NoGuard(), Fcfs())
+    for i in range(200):
+        planner.add(request(i))
+        step(planner, float(i))
+        planner.finish(f"r{i}", 30, i + 0.5)
+    row = planner.add(request(200))
+    assert planner.table.rows["length"][row] == pytest.approx(30, abs=5)
 
 
 # -- from start to end -------------------------------------------------------------------------
@@ -338,7 +348,7 @@ def test_warming_up_solves_here_and_leaves_nothing_behind() -> None:
 def test_a_warm_up_that_fails_is_a_failure_and_no_error() -> None:
     planner = make(Faulty("raises"))  # whose oracle knows nothing of made-up requests
     planner.warm_up(EngineLimits(), LATENCY)
-    assert planner.failures == 3
+    assert planner.failures == 4  # in two rehearsals
 
 
 def test_what_nobody_takes_does_not_grow() -> None:

@@ -1,5 +1,7 @@
 """Ranks: whoever the plan knows by place, everybody else by a rule."""
 
+from math import inf
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from slosched import Plan, Snapshot
 from slosched.core.live import LiveTable
 from slosched.core.snapshot import UNRANKED
-from slosched.planner.ranks import BEHIND, FRONT, PLANNED, PROMOTED, newcomers_rank, put_in_force
+from slosched.core.types import IntArray
+from slosched.planner.ranks import BEHIND, FRONT, PLANNED, PROMOTED, newcomer_rank, put_in_force
 from tests.planner.parts import LIMITS, Newest, job_of, request
 from tests.strategies import LATENCY
 
@@ -66,19 +69,23 @@ def test_a_plan_reaches_nobody_but_those_it_is_about(
     assert {table.request(int(row)).request_id for row in preempt} == still_run
 
 
-def newcomers(*slos: dict[str, float]) -> Snapshot:
+def newcomers(*slos: dict[str, float], length: float = 20.0) -> Snapshot:
     table = LiveTable()
     for i, slo in enumerate(slos):
-        row = table.add(request(i, **slo))
-        table.rows[row]["length"] = 20
+        row = table.add(request(i, **slo), length)
         table.rows[row]["arrival"] = 0.0
     return table.snapshot(0.0, LIMITS, LATENCY)[0]
+
+
+def ranks_of(newcomers: Snapshot, wait: float) -> IntArray:
+    ranks = [newcomer_rank(live, newcomers.now, LIMITS, LATENCY, wait) for live in newcomers.live]
+    return np.array(ranks)
 
 
 def test_who_is_in_haste_goes_in_front_and_all_else_behind() -> None:
     """A prompt of 10 tokens takes 31 ms: it has to begin within the first token's limit less."""
     at_once, soon, late = {"ttft": 0.05}, {"ttft": 5.0}, {"ttft": 0.01}
-    rank = newcomers_rank(newcomers(soon, at_once, late, {}, at_once), wait=0.1)
+    rank = ranks_of(newcomers(soon, at_once, late, {}, at_once), wait=0.1)
     band = np.where(rank < PLANNED, FRONT, BEHIND)
     assert list(band) == [BEHIND, FRONT, BEHIND, BEHIND, FRONT]
     assert list(rank - band) == [0, 1, 2, 3, 4]  # among themselves by arrival
@@ -86,20 +93,23 @@ def test_who_is_in_haste_goes_in_front_and_all_else_behind() -> None:
     assert (rank < UNRANKED).all()
 
 
+limits = st.one_of(st.just(inf), st.floats(0.001, 10))
+
+
 @given(
-    st.lists(st.floats(0.001, 10).map(lambda s: {"ttft": s}), min_size=1, max_size=8),
+    st.lists(st.fixed_dictionaries({"ttft": limits, "e2e": limits}), min_size=1, max_size=8),
+    st.floats(0.5, 300),
     st.floats(0, 5),
 )
-def test_nobodys_place_depends_on_who_else_is_new(
-    slos: list[dict[str, float]], wait: float
+def test_haste_is_a_matter_of_slack(
+    slos: list[dict[str, float]], length: float, wait: float
 ) -> None:
-    everybody = newcomers(*slos)
-    together = newcomers_rank(everybody, wait)
-    for i in range(len(slos)):
-        alone = Snapshot(0.0, everybody.live[i : i + 1], LIMITS, LATENCY)
-        assert newcomers_rank(alone, wait) == together[i]
+    new = newcomers(*slos, length=length)
+    clear = (np.abs(new.slack) > 1e-9) & (np.abs(new.slack - wait) > 1e-9)  # of rounding
+    in_haste = (new.slack >= 0) & (new.slack <= wait)
+    np.testing.assert_array_equal((ranks_of(new, wait) < PLANNED)[clear], in_haste[clear])
 
 
 @given(st.floats(0, 1e9))
 def test_without_a_limit_nobody_is_in_haste(wait: float) -> None:
-    assert newcomers_rank(newcomers({}), wait)[0] >= BEHIND
+    assert ranks_of(newcomers({}), wait)[0] >= BEHIND

@@ -152,8 +152,10 @@ def test_a_dead_predictor_does_not_stop_planning() -> None:
     rows = [planner.add(Request(f"r{i}", 0.0, 10, Slo(ttft=5.0 - i))) for i in range(3)]
     planner.plan(0.0, EngineLimits(), LATENCY)
     assert list(planner.table.rows["rank"][rows]) == [2, 1, 0]
-    planner.remove("r0", 17)
-    assert planner.failures == 4
+    assert planner.failures == 1
+    planner.finish("r0", 17, 1.0)
+    planner.plan(1.0, EngineLimits(), LATENCY)
+    assert planner.failures == 2
 
 
 @pytest.mark.parametrize("how", ["raises", "short", "twice", "floats", "preempts the waiting"])

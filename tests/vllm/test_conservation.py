@@ -114,8 +114,8 @@ class Unreliable(Planner):
         self._maybe()
         return row
 
-    def remove(self, request_id: str, output_tokens: int | None = None) -> None:
-        super().remove(request_id, output_tokens)
+    def remove(self, request_id: str) -> None:
+        super().remove(request_id)
         self._maybe()
 
     def plan(self, *args: object) -> Decision:
