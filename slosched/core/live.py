@@ -1,5 +1,7 @@
 """The table of live requests: arrays that an engine keeps up to date, step by step."""
 
+from math import nan
+
 import numpy as np
 
 from slosched.core.latency import LinearLatency
@@ -18,7 +20,8 @@ class LiveTable:
     Attributes
     ----------
     rows
-        Shape (capacity,), dtype `LIVE`. Engines write progress into the rows of their requests.
+        Shape (capacity,), dtype `LIVE`. Engines write progress into the rows of their requests;
+        `passes` is right in snapshots, and after `count_passes`.
     version
         Grows whenever a request comes, goes, or changes between waiting and running.
     """
@@ -28,7 +31,8 @@ class LiveTable:
         self.version = 0
         self._requests: list[Request | None] = [None] * _FIRST_CAPACITY
         self._row_of: dict[str, int] = {}
-        self._live: IntArray = np.empty(0, dtype=np.int64)  # never changed, but replaced
+        self._live: IntArray | None = None  # never changed, but forgotten
+        self._admitted: list[int] = []  # serials of who got a slot since passes were counted
         self._free = list(reversed(range(_FIRST_CAPACITY)))
         self._next_serial = 0
 
@@ -61,22 +65,17 @@ class LiveTable:
             raise ValueError(f"request_id {request.request_id!r} is live already")
         if not self._free:
             self._grow()
-        slo = request.slo
-        fresh = np.zeros((), dtype=LIVE)
-        fresh["serial"] = self._next_serial
-        fresh["arrival"], fresh["first_token"] = request.arrival, np.nan
-        fresh["prefill"] = request.input_tokens
-        fresh["ttft"], fresh["tpot"], fresh["e2e"] = slo.ttft, slo.tpot, slo.e2e
-        fresh["weight"], fresh["priority"] = slo.weight, request.priority
-        fresh["short"] = fresh["length"] = fresh["long"] = length
-        fresh["first_guess"], fresh["idle"], fresh["rank"] = np.nan, -1, UNRANKED
+        slo, serial = request.slo, self._next_serial
         row = self._free.pop()  # nothing fails from here on
-        self.rows[row] = fresh
+        self.rows[row] = (
+            serial, request.arrival, nan, request.input_tokens, 0, 0, length, length, length, nan,
+            0, slo.ttft, slo.tpot, slo.e2e, slo.weight, request.priority, False, 0, 0, -1, 0,
+            UNRANKED,
+        )  # fmt: skip
         self._next_serial += 1
         self._requests[row] = request
         self._row_of[request.request_id] = row
-        self._live = np.append(self._live, row)
-        self._live.flags.writeable = False
+        self._live = None
         self.version += 1
         return row
 
@@ -87,30 +86,42 @@ class LiveTable:
         self._requests[row] = None
         self.rows["serial"][row] = NOBODY
         self._free.append(row)
-        self._live = self._live[self._live != row]
-        self._live.flags.writeable = False
+        self._live = None
         self.version += 1
         return request
 
     def admit(self, row: int) -> None:
         """Note that a request got a slot; whoever came before it and still waits was passed."""
         rows = self.rows
-        waiting = self.live()
-        waiting = waiting[~rows["running"][waiting]]
-        passed = waiting[rows["serial"][waiting] < rows["serial"][row]]
-        rows["passes"][passed] += 1
+        serial = int(rows["serial"][row])
+        rows["passes"][row] += sum(serial < other for other in self._admitted)
+        self._admitted.append(serial)
         rows["running"][row] = True
         rows["admitted_at"][row] = rows["produced"][row]
         self.version += 1
 
+    def count_passes(self) -> None:
+        """Bring `passes` up to date for those who wait: it is counted now and then, for speed."""
+        if self._admitted:
+            rows, live = self.rows, self.live()
+            waiting = live[~rows["running"][live]]
+            before = np.searchsorted(np.sort(self._admitted), rows["serial"][waiting])
+            rows["passes"][waiting] += len(self._admitted) - before
+            self._admitted.clear()
+
     def preempt(self, row: int, prefill: int) -> None:
         """Note that a request lost its slot and its KV, and has to compute `prefill` tokens."""
+        self.count_passes()  # of which none was of it
         live = self.rows[row]
         live["running"], live["context"], live["prefill"] = False, 0, prefill
         self.version += 1
 
     def live(self) -> IntArray:
         """Rows of all live requests, in order of arrival; not to be written to."""
+        if self._live is None:
+            rows = self._row_of.values()
+            self._live = np.fromiter(rows, dtype=np.int64, count=len(rows))
+            self._live.flags.writeable = False
         return self._live
 
     def has_due(self) -> bool:
@@ -127,6 +138,7 @@ class LiveTable:
         self, now: float, limits: EngineLimits, latency: LinearLatency
     ) -> tuple[Snapshot, IntArray]:
         """Copy the live rows for a policy; also return which row each one is."""
+        self.count_passes()
         rows = self.live()
         return Snapshot(now, self.rows[rows], limits, latency), rows
 

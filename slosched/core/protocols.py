@@ -110,6 +110,15 @@ class Predictor(Protocol):
 class Guard(Protocol):
     """Sees to it that no policy starves anybody (law 13)."""
 
+    def promoted(self, snapshot: Snapshot) -> IntArray:
+        """Rows of the snapshot that go first, whatever the policy says, in this order."""
+        ...
+
+
+@runtime_checkable
+class StepCounter(Protocol):
+    """A guard that counts steps."""
+
     def tick(self, live: LiveArray, rows: IntArray) -> bool:
         """Count a step that was executed; say whether other requests are promoted since.
 
@@ -120,10 +129,6 @@ class Guard(Protocol):
         rows
             Those of the live requests, in order of arrival.
         """
-        ...
-
-    def promoted(self, snapshot: Snapshot) -> IntArray:
-        """Rows of the snapshot that go first, whatever the policy says, in this order."""
         ...
 
 

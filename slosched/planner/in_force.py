@@ -29,7 +29,7 @@ class InForce:
         self._taken_at: float | None = None  # when its snapshot was, s
         self._delay = 0.0  # from the snapshot of the newest plan until it came into force, s
         self._known = -1  # the newest request that the plan knows, by serial
-        self._ranked = -1  # the newest request that has a rank
+        self._came: list[int] = []  # rows of who came and has no rank yet
 
     def age(self, now: float) -> float:
         """Seconds since the plan's snapshot; 0 if there is no plan."""
@@ -44,7 +44,7 @@ class InForce:
         self._preempt = put_in_force(self._table.rows, job, plan, promoted)
         self._gates = plan.max_num_seqs, plan.max_num_batched_tokens
         self._taken_at, self._delay = job.snapshot.now, now - job.snapshot.now
-        self._known = self._ranked = int(job.snapshot.live["serial"][-1])
+        self._known = int(job.snapshot.live["serial"][-1])
         self.version += 1
 
     def drop(self) -> None:
@@ -55,16 +55,18 @@ class InForce:
         """Mark in a snapshot whom the plan does not know: their rank is no part of any plan."""
         snapshot.live["rank"][snapshot.live["serial"] > self._known] = UNRANKED
 
+    def came(self, row: int) -> None:
+        """Take note of a newcomer."""
+        self._came.append(row)
+
     def place_newcomers(self, now: float, limits: EngineLimits, latency: LinearLatency) -> None:
         """Rank whom neither a plan nor this has ranked yet."""
-        rows, live = self._table.rows, self._table.live()
-        first = len(live)
-        while first and rows["serial"][live[first - 1]] > self._ranked:
-            first -= 1
-        wait = _PLANS_TO_WAIT * self._delay
-        for row in live[first:].tolist():
-            rows["rank"][row] = newcomer_rank(rows[row], now, limits, latency, wait)
-            self._ranked = int(rows["serial"][row])
+        rows, wait = self._table.rows, _PLANS_TO_WAIT * self._delay
+        for row in self._came:
+            newcomer = rows[row]
+            if newcomer["serial"] > self._known:  # or it is gone, or in a plan by now
+                rows["rank"][row] = newcomer_rank(newcomer, now, limits, latency, wait)
+        self._came.clear()
 
     def decide(self, limits: EngineLimits) -> Decision:
         """Return what the plan asks of the next step; it preempts once."""

@@ -9,10 +9,9 @@ import numpy as np
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import Plan
-from slosched.core.protocols import Guard, Policy, Predictor
+from slosched.core.protocols import Guard, Policy, Predictor, StepCounter
 from slosched.core.request import Request
 from slosched.core.snapshot import EngineLimits
-from slosched.core.types import IntArray
 from slosched.planner.decision import Decision
 from slosched.planner.expectations import Ended
 from slosched.planner.experience import Experience
@@ -80,6 +79,7 @@ class Planner:
         self.table = LiveTable()
         self.plans = 0
         self._policy, self._guard = policy, guard
+        self._counter = guard if isinstance(guard, StepCounter) else None
         self._fallback = fallback
         self._experience = Experience(predictor, repredict_tokens, margin or Learned())
         self._worker = worker or Inline()
@@ -88,6 +88,7 @@ class Planner:
         self._failures = Failures()
         self._now, self._limits = 0.0, EngineLimits()
         self._latency = LinearLatency(1.0, 0.0, 0.0, 0.0)
+        self._believed = self._latency, 1.0
         self._stale = False  # whether the plan to come is worth more than the newest one asked for
         self._seen_version = -1  # of the table, at the newest snapshot
         self._heard_at = 0.0  # when the worker last began or delivered, s
@@ -124,7 +125,9 @@ class Planner:
 
     def add(self, request: Request) -> int:
         """Enter a request that waits, and return its row."""
-        return self.table.add(request, self._experience.usual.tokens)
+        row = self.table.add(request, self._experience.usual.tokens)
+        self._in_force.came(row)
+        return row
 
     def finish(self, request_id: str, output_tokens: int, now: float) -> None:
         """Forget a request that came to its end, so that plans and predictions learn from it.
@@ -163,12 +166,11 @@ class Planner:
         limits, latency
             The engine, and how long its steps take.
         """
-        live = self.table.live()
         self._now, self._limits = now, limits
-        self._latency = latency.slower(self.margin.factor)
+        self._believe(latency)
 
         # 1. See who starves.
-        self._stale |= self._tick(live)
+        self._stale |= self._counter is not None and self._tick(self._counter)
 
         # 2. Take what the worker has; plan here if it works in the step, or not at all.
         self._collect(now)
@@ -289,12 +291,18 @@ class Planner:
         """
         return _taken(self._experience.errors)
 
-    def _tick(self, live: IntArray) -> bool:
+    def _tick(self, counter: StepCounter) -> bool:
         try:
-            return self._guard.tick(self.table.rows, live)
+            return counter.tick(self.table.rows, self.table.live())
         except Exception as error:
-            self._failures.note("guard_failed", self._guard, error)
+            self._failures.note("guard_failed", counter, error)
             return False
+
+    def _believe(self, latency: LinearLatency) -> None:
+        """Reckon with an engine that is slower than a model of it by the margin."""
+        believed = latency, self.margin.factor  # which others may change
+        if believed != self._believed:
+            self._believed, self._latency = believed, latency.slower(believed[1])
 
     # -- from start to end ---------------------------------------------------------------------
 

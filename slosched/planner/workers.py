@@ -132,8 +132,8 @@ class Beside:
     @property
     def busy(self) -> bool:
         """Whether the thread has something to do."""
-        with self._changed:
-            return self._solving or self._waiting is not None
+        # Asked in every step, without the lock: a job is waiting until it is being solved.
+        return self._waiting is not None or self._solving
 
     def submit(self, job: Job) -> None:
         """Leave the job to the thread, in place of one that it has not begun."""
@@ -148,6 +148,8 @@ class Beside:
 
     def collect(self, now: float) -> Solved | None:  # noqa: ARG002 - a worker's signature
         """Return the newest result, if there is one."""
+        if self._solved is None:
+            return None
         with self._changed:
             solved, self._solved = self._solved, None
             return solved
@@ -162,11 +164,12 @@ class Beside:
         while (job := self._next()) is not None:
             solved = job.solve()
             with self._changed:
-                self._solving, self._solved = False, solved
+                self._solved, self._solving = solved, False
 
     def _next(self) -> Job | None:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._waiting is not None)
-            job, self._waiting = self._waiting, None
+            job = self._waiting
             self._solving = job is not None
+            self._waiting = None
             return job

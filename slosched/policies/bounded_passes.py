@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import IntArray, LiveArray
+from slosched.core.types import IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,6 @@ class BoundedPasses:
     def __post_init__(self) -> None:
         if self.passes < 1:
             raise ValueError(f"passes must be at least 1, got {self.passes}")
-
-    def tick(self, live: LiveArray, rows: IntArray) -> bool:  # noqa: ARG002 - a guard's signature
-        """Leave the counting to the table: admissions promote, and those are changes anyway."""
-        return False
 
     def promoted(self, snapshot: Snapshot) -> IntArray:
         """Name whom too many have passed; rows are in order of arrival."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from slosched.core.plan import nobody
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import IntArray, LiveArray
+from slosched.core.types import IntArray
 from slosched.policies.bounded_passes import BoundedPasses
 from slosched.policies.idle_steps import IdleSteps
 from slosched.policies.unions import by_kind
@@ -18,10 +18,6 @@ class NoGuard:
     """Let the policy starve whom it will."""
 
     kind: Literal["none"] = "none"
-
-    def tick(self, live: LiveArray, rows: IntArray) -> bool:  # noqa: ARG002 - a guard's signature
-        """Count nothing."""
-        return False
 
     def promoted(self, snapshot: Snapshot) -> IntArray:  # noqa: ARG002 - a guard's signature
         """Promote nobody."""

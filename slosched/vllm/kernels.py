@@ -75,28 +75,6 @@ def advance(
 
 
 @njit(cache=True)
-def admit(live: LiveArray, rows: IntArray, admitted: IntArray) -> None:
-    """Give slots, one after the other; does what `LiveTable.admit` does.
-
-    Parameters
-    ----------
-    live
-        The table's rows.
-    rows
-        Those of live requests.
-    admitted
-        Those who get slots, in this order.
-    """
-    for row in admitted:
-        serial = live[row].serial
-        for other in rows:
-            if not live[other].running and live[other].serial < serial:
-                live[other].passes += 1
-        live[row].running = True
-        live[row].admitted_at = live[row].produced
-
-
-@njit(cache=True)
 def places(live: LiveArray, rows: IntArray, goal: IntArray) -> tuple[IntArray, bool]:
     """Say where running requests belong: those that decode first, each kind by rank.
 

@@ -164,7 +164,7 @@ class SloScheduler(AsyncScheduler):
             decision = self._planner.plan(self.clock(), self._limits, self._latency.model)
 
             # 2. Apply.
-            victims = self._victims(decision.preempt.tolist())
+            victims = self._victims(decision.preempt.tolist()) if len(decision.preempt) else []
             self._stock.sort(self.running, self._planner.version)
             running = len(self.running) - len(victims)
             lowered = ceilings(self, decision, running, self._stock.decoding)

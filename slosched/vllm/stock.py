@@ -147,9 +147,9 @@ class Stock:
             self._rows = self._rows_of([request.request_id for request in running])
         by_row = self._tokens, self._goal, self._prompt
         *shape, strangers = self._kernels.advance(self._table.rows, served, *by_row)
-        if admitted:
-            self._kernels.admit(self._table.rows, self._table.live(), rows[rows >= 0])
-            self._table.version += 1
+        for row in rows.tolist():
+            if row >= 0:
+                self._table.admit(row)
         self._mixed |= bool(self._prefilling)
         for request in list(self._prefilling.values()):
             if not request.is_prefill_chunk:
@@ -229,7 +229,6 @@ class Stock:
         live, nobody = self._table.rows, _NOBODY
         self._kernels.places(live, nobody, self._goal)
         self._kernels.advance(live, nobody, self._tokens, self._goal, self._prompt)
-        self._kernels.admit(live, nobody, nobody)
         self._kernels.place(live.copy(), 0, 0, self._goal, self._prompt)
 
 

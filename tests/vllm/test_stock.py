@@ -31,18 +31,6 @@ def table_of(waiting: list[bool]) -> LiveTable:
     return table
 
 
-@given(waiting=st.lists(st.booleans(), min_size=1, max_size=80), data=st.data())
-def test_admissions_are_those_of_the_table(waiting: list[bool], data: st.DataObject) -> None:
-    """Law 13 hangs on the count of passes."""
-    rows = [i for i, waits in enumerate(waiting) if waits]
-    admitted = data.draw(st.permutations(rows)) if rows else []
-    plain, compiled = table_of(waiting), table_of(waiting)
-    for row in admitted:
-        plain.admit(row)
-    kernels.admit(compiled.rows, compiled.live(), np.array(admitted, dtype=np.int64))
-    assert plain.rows.tobytes() == compiled.rows.tobytes()
-
-
 @given(
     ranks=st.lists(st.integers(-(2**61), 2**63 - 1), min_size=1, max_size=20, unique=True),
     data=st.data(),
