@@ -1,5 +1,6 @@
 """The table of live requests: arrays that an engine keeps up to date, step by step."""
 
+from bisect import bisect_left
 from math import nan
 
 import numpy as np
@@ -31,7 +32,8 @@ class LiveTable:
         self.version = 0
         self._requests: list[Request | None] = [None] * _FIRST_CAPACITY
         self._row_of: dict[str, int] = {}
-        self._live: IntArray | None = None  # never changed, but forgotten
+        self._in_order = _InOrder()
+        self._live: IntArray | None = None  # the rows of that; never changed, but forgotten
         self._admitted: list[int] = []  # serials of who got a slot since passes were counted
         self._free = list(reversed(range(_FIRST_CAPACITY)))
         self._next_serial = 0
@@ -75,6 +77,7 @@ class LiveTable:
         self._next_serial += 1
         self._requests[row] = request
         self._row_of[request.request_id] = row
+        self._in_order.append(row, serial)
         self._live = None
         self.version += 1
         return row
@@ -84,6 +87,7 @@ class LiveTable:
         row = self._row_of.pop(request_id)
         request = self.request(row)
         self._requests[row] = None
+        self._in_order.take_out(int(self.rows["serial"][row]))
         self.rows["serial"][row] = NOBODY
         self._free.append(row)
         self._live = None
@@ -100,14 +104,25 @@ class LiveTable:
         rows["admitted_at"][row] = rows["produced"][row]
         self.version += 1
 
-    def count_passes(self) -> None:
-        """Bring `passes` up to date for those who wait: it is counted now and then, for speed."""
+    def count_passes(self, into: LiveArray | None = None) -> LiveArray:
+        """Bring `passes` up to date, which is done now and then, for speed; copy the live rows.
+
+        Parameters
+        ----------
+        into
+            Memory to copy to, if it is enough: fresh memory takes longer than copying.
+        """
+        rows = self.live()
+        if into is None or len(into) < len(rows):
+            into = np.empty(len(self.rows), dtype=LIVE)
+        live: LiveArray = self.rows.take(rows, out=into[: len(rows)], mode="clip")
         if self._admitted:
-            rows, live = self.rows, self.live()
-            waiting = live[~rows["running"][live]]
-            before = np.searchsorted(np.sort(self._admitted), rows["serial"][waiting])
-            rows["passes"][waiting] += len(self._admitted) - before
+            waiting = ~live["running"]
+            before = np.searchsorted(np.sort(self._admitted), live["serial"])
+            live["passes"] += waiting * (len(self._admitted) - before)
+            self.rows["passes"][rows] = live["passes"]
             self._admitted.clear()
+        return live
 
     def preempt(self, row: int, prefill: int) -> None:
         """Note that a request lost its slot and its KV, and has to compute `prefill` tokens."""
@@ -119,8 +134,7 @@ class LiveTable:
     def live(self) -> IntArray:
         """Rows of all live requests, in order of arrival; not to be written to."""
         if self._live is None:
-            rows = self._row_of.values()
-            self._live = np.fromiter(rows, dtype=np.int64, count=len(rows))
+            self._live = self._in_order.rows()
             self._live.flags.writeable = False
         return self._live
 
@@ -135,15 +149,50 @@ class LiveTable:
             self.rows[name][rows] = predicted[name]
 
     def snapshot(
-        self, now: float, limits: EngineLimits, latency: LinearLatency
+        self,
+        now: float,
+        limits: EngineLimits,
+        latency: LinearLatency,
+        into: LiveArray | None = None,
     ) -> tuple[Snapshot, IntArray]:
         """Copy the live rows for a policy; also return which row each one is."""
-        self.count_passes()
-        rows = self.live()
-        return Snapshot(now, self.rows[rows], limits, latency), rows
+        return Snapshot(now, self.count_passes(into), limits, latency), self.live()
 
     def _grow(self) -> None:
         capacity = len(self.rows)
         self.rows = np.concatenate((self.rows, np.zeros(capacity, dtype=LIVE)))
         self._requests.extend([None] * capacity)
         self._free.extend(reversed(range(capacity, 2 * capacity)))
+
+
+class _InOrder:
+    """Rows in order of arrival, out of which any may be taken."""
+
+    def __init__(self) -> None:
+        self._end = 0
+        self._rows, self._serials = np.empty((2, _FIRST_CAPACITY), dtype=np.int64)
+
+    def append(self, row: int, serial: int) -> None:
+        """Add a row, of a greater serial than all others."""
+        if self._end == len(self._rows):
+            self._tidy_up()
+        self._rows[self._end], self._serials[self._end] = row, serial
+        self._end += 1
+
+    def take_out(self, serial: int) -> None:
+        """Take out the row of a serial."""
+        # numpy's own search lets go of the interpreter's lock, and waits to have it back.
+        self._rows[bisect_left(self._serials, serial, 0, self._end)] = NOBODY
+
+    def rows(self) -> IntArray:
+        """Return a copy of what is there."""
+        rows = self._rows[: self._end]
+        return rows[rows != NOBODY]
+
+    def _tidy_up(self) -> None:
+        """Make as much room again as is in use."""
+        there = np.flatnonzero(self._rows[: self._end] != NOBODY)
+        room = np.empty((2, max(2 * len(there), _FIRST_CAPACITY)), dtype=np.int64)
+        room[:, : len(there)] = self._rows[there], self._serials[there]
+        self._end = len(there)
+        self._rows, self._serials = room

@@ -12,6 +12,7 @@ from slosched.core.plan import Plan
 from slosched.core.protocols import Guard, Policy, Predictor, StepCounter
 from slosched.core.request import Request
 from slosched.core.snapshot import EngineLimits
+from slosched.core.types import LiveArray
 from slosched.planner.decision import Decision
 from slosched.planner.expectations import Ended
 from slosched.planner.experience import Experience
@@ -90,6 +91,7 @@ class Planner:
         self._latency = LinearLatency(1.0, 0.0, 0.0, 0.0)
         self._believed = self._latency, 1.0
         self._stale = False  # whether the plan to come is worth more than the newest one asked for
+        self._spare: LiveArray | None = None  # memory of a snapshot that is done with
         self._seen_version = -1  # of the table, at the newest snapshot
         self._heard_at = 0.0  # when the worker last began or delivered, s
         self._handed_over = False  # since the last step
@@ -211,7 +213,8 @@ class Planner:
             self._fall_back(job)
 
     def _submit(self) -> Job:
-        snapshot, rows = self.table.snapshot(self._now, self._limits, self._latency)
+        snapshot, rows = self.table.snapshot(self._now, self._limits, self._latency, self._spare)
+        self._spare = None
         self._in_force.forget_makeshift_ranks(snapshot)
         whom = due(snapshot.live)
         requests = [self.table.request(row) for row in rows[whom].tolist()]
@@ -230,6 +233,7 @@ class Planner:
             self._solves.append(solved.seconds)
             self._hung = False
             self._take(solved, now)
+            self._spare = solved.job.snapshot.live.base  # whoever planned must not keep it
         elif self._worker.busy and not self._hung and now - self._heard_at > self._patience:
             self._hung = self._stale = True
             error = TimeoutError(f"no plan for {now - self._heard_at:.3f} s")

@@ -33,11 +33,13 @@ def ceilings(
     running, decoding
         How many requests have a slot before the step, and how many of these decode.
     """
-    # Streaming sessions between two turns fill slots in vLLM's eyes, but add nothing to a step.
-    idle = getattr(scheduler, "num_waiting_for_streaming_input", 0)
-    sequences = max(int(decision.max_num_seqs), 1, running) + idle
-    lower = {_slots(scheduler): sequences}
-    if decoding and _splits_prompts(scheduler):
+    lower, slots = {}, _slots(scheduler)
+    if decision.max_num_seqs < getattr(scheduler, slots):
+        # Streaming sessions between two turns fill slots in vLLM's eyes, but add nothing to a step.
+        idle = getattr(scheduler, "num_waiting_for_streaming_input", 0)
+        lower[slots] = max(int(decision.max_num_seqs), 1, running) + idle
+    fewer = decision.max_num_batched_tokens < scheduler.max_num_scheduled_tokens
+    if fewer and decoding and _splits_prompts(scheduler):
         needed = decoding * (1 + getattr(scheduler, "num_spec_tokens", 0))
         lower[_TOKENS] = max(int(decision.max_num_batched_tokens), needed)
     return {name: value for name, value in lower.items() if value < getattr(scheduler, name)}

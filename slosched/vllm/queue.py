@@ -1,8 +1,9 @@
 """The waiting queue that follows the plan."""
 
-from bisect import insort_left
 from collections import deque
 from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from itertools import count
 
 import numpy as np
 from vllm.v1.core.sched.request_queue import RequestQueue
@@ -14,8 +15,8 @@ from slosched.vllm.stock import Stock
 class PlannedQueue(RequestQueue):
     """Hands out requests by their ranks in the planner's table.
 
-    Ranks are looked at when vLLM asks for somebody, which it does only where a slot is free: all
-    of them once for each plan, and then those of who came since. Streaming sessions have no rank
+    All ranks are looked at once for each plan; those of who came since when vLLM asks for somebody,
+    which it does only where a slot is free. Streaming sessions have no rank
     and go first, requests that could not be entered into the plan have none and go last; both as
     they come.
 
@@ -28,17 +29,20 @@ class PlannedQueue(RequestQueue):
         self._front: deque[Request] = deque()
         self._row_of: dict[Request, int] = {}  # who has a place in the plan, as they came
         self._request_in: dict[int, Request] = {}
-        self._next: list[int] = []  # rows by rank; the last goes first
-        self._fresh: list[int] = []  # rows that have yet to find their places in it
-        self._in_order = True  # whether the others have
+        self._planned = np.empty(0, dtype=np.int64)  # rows by rank, as of the newest plan
+        self._head = 0  # how many of those are out already
+        self._since: list[tuple[int, int, int]] = []  # heap of who came since: rank, turn, row
+        self._fresh: list[int] = []  # rows that have yet to find their places there
+        self._turn = count()
+        self._in_order = True  # whether the others are all still there
         self._back: deque[Request] = deque()
 
     def follow_plan(self) -> None:
-        """Forget the old ranks: there is a new plan."""
-        self._in_order = False
+        """Bring all into the order of a new plan."""
         front, self._front = self._front, deque()
         for request in front:
             self.add_request(request)
+        self._sort()
 
     def add_request(self, request: Request) -> None:
         """Add a request that came."""
@@ -55,7 +59,7 @@ class PlannedQueue(RequestQueue):
         if self._front:
             return self._front[0]
         if self._row_of:
-            return self._request_in[self._by_rank()[-1]]
+            return self._request_in[self._first()[0]]
         return self._back[0]
 
     def pop_request(self) -> Request:
@@ -64,7 +68,12 @@ class PlannedQueue(RequestQueue):
             return self._front.popleft()
         if not self._row_of:
             return self._back.popleft()
-        request = self._request_in.pop(self._by_rank().pop())
+        row, is_planned = self._first()
+        if is_planned:
+            self._head += 1
+        else:
+            heappop(self._since)
+        request = self._request_in.pop(row)
         del self._row_of[request]
         return request
 
@@ -99,19 +108,30 @@ class PlannedQueue(RequestQueue):
     def __iter__(self) -> Iterator[Request]:
         yield from self._front
         if self._row_of:
-            yield from [self._request_in[row] for row in reversed(self._by_rank())]
+            self._sort()
+            yield from [self._request_in[row] for row in self._planned.tolist()]
         yield from self._back
 
-    def _by_rank(self) -> list[int]:
-        if not self._in_order:
-            rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
-            order = self._stock.ranks(rows).argsort(kind="stable")
-            self._next = rows[order[::-1]].tolist()
+    def _sort(self) -> None:
+        """Bring all who have a rank into order."""
+        if self._in_order:
+            since = [row for *_, row in sorted(self._since)] + self._fresh
+            rows = np.append(self._planned[self._head :], np.array(since, dtype=np.int64))
         else:
-            for row in self._fresh:  # before its equals, which go first
-                insort_left(self._next, row, key=self._urgency)
-        self._fresh, self._in_order = [], True
-        return self._next
+            rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
+        self._planned = rows[self._stock.ranks(rows).argsort(kind="stable")]
+        self._head, self._since, self._fresh, self._in_order = 0, [], [], True
 
-    def _urgency(self, row: int) -> int:
-        return -int(self._stock.ranks(np.array([row]))[0])
+    def _first(self) -> tuple[int, bool]:
+        """Return the row of who goes next, and whether it is out of the plan's order."""
+        if not self._in_order:
+            self._sort()
+        for row in self._fresh:
+            heappush(self._since, (self._stock.rank(row), next(self._turn), row))
+        self._fresh.clear()
+        if self._head == len(self._planned):
+            return self._since[0][2], False
+        planned = int(self._planned[self._head])
+        if self._since and self._since[0][0] < self._stock.rank(planned):
+            return self._since[0][2], False
+        return planned, True

@@ -62,6 +62,10 @@ class Stock:
         ranks: IntArray = self._table.rows["rank"][rows]
         return ranks
 
+    def rank(self, row: int) -> int:
+        """Place in the plan of one."""
+        return int(self._table.rows["rank"][row])
+
     # -- requests come, wait and go ------------------------------------------------------------
 
     def enter(self, request: Request, row: int) -> None:

@@ -22,14 +22,17 @@ class Waiting:
 class Ranked:
     """What a queue asks of its stock: the row of each request by its name, and ranks."""
 
-    rank: dict[int, int] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
     unplanned: set[int] = field(default_factory=set)
 
     def row(self, request: Waiting) -> int | None:
         return None if request.resumable or request.name in self.unplanned else request.name
 
+    def rank(self, row: int) -> int:
+        return self.places.get(row, 10**6)
+
     def ranks(self, rows: IntArray) -> IntArray:
-        return np.array([self.rank.get(row, 10**6) for row in rows.tolist()], dtype=np.int64)
+        return np.array([self.rank(row) for row in rows.tolist()], dtype=np.int64)
 
 
 def queue(stock: Ranked, *requests: Waiting) -> Any:
@@ -56,7 +59,7 @@ def test_ranks_of_the_newest_plan_hold() -> None:
     stock = Ranked({0: 3, 1: 1, 2: 2})
     waiting = queue(stock, *map(Waiting, range(3)))
     assert waiting.peek_request().name == 1
-    stock.rank = {0: 1, 1: 2, 2: 3}
+    stock.places = {0: 1, 1: 2, 2: 3}
     waiting.follow_plan()
     assert drained(waiting) == [0, 1, 2]
 
@@ -65,7 +68,7 @@ def test_a_newcomer_takes_its_place_at_once() -> None:
     stock = Ranked({0: 5, 1: 6})
     waiting = queue(stock, Waiting(0), Waiting(1))
     assert waiting.peek_request().name == 0
-    stock.rank[2] = 1
+    stock.places[2] = 1
     waiting.add_request(Waiting(2))
     assert drained(waiting) == [2, 0, 1]
 
@@ -101,7 +104,7 @@ def test_a_row_that_changed_hands_is_not_mixed_up() -> None:
     waiting = queue(stock, gone, Waiting(1))
     waiting.peek_request()
     waiting.remove_request(gone)
-    stock.rank[0] = 9
+    stock.places[0] = 9
     waiting.add_request(Waiting(0))
     assert drained(waiting) == [1, 0]
 
@@ -139,7 +142,7 @@ def test_nobody_is_lost_or_served_twice(script: list[tuple[str, int]]) -> None:
         elif action == "remove" and inside:
             waiting.remove_requests([inside.pop(number % len(inside)), Waiting(-1)])
         elif action == "plan":
-            stock.rank = dict(enumerate(rng.permutation(came).tolist()))
+            stock.places = dict(enumerate(rng.permutation(came).tolist()))
             waiting.follow_plan()
         assert len(waiting) == len(inside)
         assert bool(waiting) == bool(inside)
