@@ -7,25 +7,16 @@ from collections.abc import Iterator
 import orjson
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from slosched.core.errors import TagError
-from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADER, to_xargs
+from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADER
 from slosched_server.errors import ApiError
 from slosched_server.headers import tag_request
 from tests.server.fake_engine import FakeEngine
-from tests.server.front_end import CLASSES, TAGGER, in_thread
+from tests.server.front_end import TAGGER, in_thread
+from tests.strategies import tag_headers
 
 NAMES = [*CLASS_HEADERS, *TARGET_HEADERS, TENANT_HEADER]
-VALUES = st.one_of(
-    st.sampled_from([b"interactive", b"batch", b"250", b"tenant-1", b""]),
-    st.text(max_size=12).map(lambda text: text.encode(errors="surrogatepass")),
-    st.binary(max_size=12),
-    st.integers().map(lambda number: b"%d" % number),
-)
-HEADERS = st.lists(
-    st.tuples(st.sampled_from([n.encode() for n in NAMES]), VALUES), min_size=1, max_size=4
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,34 +25,7 @@ def server() -> Iterator[tuple[FakeEngine, str]]:
         yield pair
 
 
-@given(headers=HEADERS, tier=st.none() | st.text(max_size=8) | st.integers() | st.lists(st.none()))
-@settings(max_examples=400, deadline=None)
-def test_law_11_a_tag_says_what_the_headers_said_or_is_refused(
-    headers: list[tuple[bytes, bytes]], tier: object
-) -> None:
-    try:
-        tag = TAGGER.read(headers, tier)
-    except TagError as refusal:
-        _blames_a_field(refusal)
-        return
-    said = {name.decode(): value.decode("latin-1").strip(" \t") for name, value in headers}
-    assert tag.slo_class in CLASSES
-    for name, value in said.items():
-        if name in CLASS_HEADERS:
-            assert tag.slo_class == value
-        elif name == TENANT_HEADER:
-            assert tag.tenant == value
-        else:
-            assert getattr(tag.slo, TARGET_HEADERS[name]) * 1e3 == pytest.approx(int(value))
-    # What reaches the engine reads back as the same.
-    assert TAGGER.from_xargs(to_xargs(tag)) == tag
-
-
-def _blames_a_field(refusal: TagError) -> None:
-    assert refusal.source in {*NAMES, "service_tier"}
-
-
-@given(headers=HEADERS)
+@given(headers=tag_headers)
 @settings(max_examples=150, deadline=None)
 def test_law_11_over_http(
     server: tuple[FakeEngine, str], headers: list[tuple[bytes, bytes]]
