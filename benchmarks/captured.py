@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 from mix import Mix, settings
 
 from slosched.core.latency import LinearLatency
 from slosched.core.snapshot import EngineLimits, Snapshot
+from slosched.planner.lengths import predict
+from slosched.predictors.oracle import Oracle
 from slosched.sim.engine import SimulatedEngine
 
 
@@ -28,7 +31,8 @@ def captured(
         ]
     )
     trace = mix.requests(chosen, load, seed)
-    watch = _Watch(chosen.planner(trace), waiting)
+    lengths = Oracle(lengths={t.request.request_id: t.output_tokens for t in trace})
+    watch = _Watch(chosen.planner(trace), waiting, lengths)
     engine: Any = SimulatedEngine(watch, chosen.limits(), chosen.latency())  # type: ignore[arg-type]
     engine.run(trace)
     if watch.found is None:
@@ -37,10 +41,10 @@ def captured(
 
 
 class _Watch:
-    """A planner that looks at the queue before each step."""
+    """A planner that looks at the queue before each step, and knows all lengths by then."""
 
-    def __init__(self, planner: Any, waiting: int) -> None:  # noqa: ANN401 - passes all on
-        self._planner = planner
+    def __init__(self, planner: Any, waiting: int, lengths: Oracle) -> None:  # noqa: ANN401 - passes all on
+        self._planner, self._lengths = planner, lengths
         self._waiting = waiting
         self.found: Snapshot | None = None
 
@@ -49,7 +53,10 @@ class _Watch:
 
     def plan(self, now: float, limits: EngineLimits, latency: LinearLatency) -> Any:  # noqa: ANN401
         if self.found is None:
-            snapshot, _ = self._planner.table.snapshot(now, limits, latency)
+            table = self._planner.table
+            snapshot, rows = table.snapshot(now, limits, latency)
             if int((~snapshot.running).sum()) >= self._waiting:
+                requests = [table.request(row) for row in rows.tolist()]
+                predict(snapshot.live, np.arange(len(rows)), requests, self._lengths, every=1)
                 self.found = snapshot
         return self._planner.plan(now, limits, latency)

@@ -13,8 +13,8 @@ from slosched.policies.unions import by_kind
 # Measured on one core: 200 to 470 with 158 to 17 requests that may still be on time and one
 # scenario of lengths, a third of that with three.
 MOVES_PER_MS = 100
-# What a solve takes beside its budget: the snapshot, the starts, the check and the thread's
-# waking. Measured on one core with up to 800 live requests.
+# What a solve takes beside its budget: the snapshot, lengths by experience, the starts, the check
+# and the thread's waking. Measured on one core with up to 800 live requests.
 ALLOWANCE_MS = 2.0
 
 

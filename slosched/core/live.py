@@ -11,7 +11,7 @@ from slosched.core.snapshot import LIVE, SCENARIOS, UNRANKED, EngineLimits, Snap
 from slosched.core.types import IntArray, LiveArray
 
 _FIRST_CAPACITY = 64
-NOBODY = -1  # serial of a free row
+NOBODY = -1  # serial of a free row; where a row was taken out of a list
 PREDICTED = (*SCENARIOS, "first_guess", "predict_at")
 
 
@@ -68,12 +68,13 @@ class LiveTable:
         if not self._free:
             self._grow()
         slo, serial = request.slo, self._next_serial
-        row = self._free.pop()  # nothing fails from here on
+        row = self._free[-1]
         self.rows[row] = (
             serial, request.arrival, nan, request.input_tokens, 0, 0, length, length, length, nan,
             0, slo.ttft, slo.tpot, slo.e2e, slo.weight, request.priority, False, 0, 0, -1, 0,
             UNRANKED,
         )  # fmt: skip
+        self._free.pop()  # nothing fails from here on
         self._next_serial += 1
         self._requests[row] = request
         self._row_of[request.request_id] = row
@@ -104,29 +105,18 @@ class LiveTable:
         rows["admitted_at"][row] = rows["produced"][row]
         self.version += 1
 
-    def count_passes(self, into: LiveArray | None = None) -> LiveArray:
-        """Bring `passes` up to date, which is done now and then, for speed; copy the live rows.
-
-        Parameters
-        ----------
-        into
-            Memory to copy to, if it is enough: fresh memory takes longer than copying.
-        """
-        rows = self.live()
-        if into is None or len(into) < len(rows):
-            into = np.empty(len(self.rows), dtype=LIVE)
-        live: LiveArray = self.rows.take(rows, out=into[: len(rows)], mode="clip")
+    def count_passes(self) -> None:
+        """Bring `passes` up to date, which is done now and then, for speed."""
         if self._admitted:
-            waiting = ~live["running"]
-            before = np.searchsorted(np.sort(self._admitted), live["serial"])
-            live["passes"] += waiting * (len(self._admitted) - before)
-            self.rows["passes"][rows] = live["passes"]
+            rows, live = self.rows, self.live()
+            serial, waiting = rows["serial"][live], ~rows["running"][live]
+            before = np.searchsorted(np.sort(self._admitted), serial)
+            rows["passes"][live] += waiting * (len(self._admitted) - before)
             self._admitted.clear()
-        return live
 
     def preempt(self, row: int, prefill: int) -> None:
         """Note that a request lost its slot and its KV, and has to compute `prefill` tokens."""
-        self.count_passes()  # of which none was of it
+        self.count_passes()  # none of which was of it
         live = self.rows[row]
         live["running"], live["context"], live["prefill"] = False, 0, prefill
         self.version += 1
@@ -137,11 +127,6 @@ class LiveTable:
             self._live = self._in_order.rows()
             self._live.flags.writeable = False
         return self._live
-
-    def has_due(self) -> bool:
-        """Whether the length of any request is to be predicted, for the first time or again."""
-        rows = self.rows[["produced", "predict_at"]][self.live()]
-        return bool((rows["produced"] >= rows["predict_at"]).any())
 
     def set_lengths(self, rows: IntArray, predicted: LiveArray) -> None:
         """Write down predicted lengths: the columns `PREDICTED`, for each of the rows."""
@@ -155,8 +140,19 @@ class LiveTable:
         latency: LinearLatency,
         into: LiveArray | None = None,
     ) -> tuple[Snapshot, IntArray]:
-        """Copy the live rows for a policy; also return which row each one is."""
-        return Snapshot(now, self.count_passes(into), limits, latency), self.live()
+        """Copy the live rows for a policy; also return which row each one is.
+
+        Parameters
+        ----------
+        into
+            Memory to copy to, if it is enough: it takes longer to come by some than to copy.
+        """
+        self.count_passes()
+        rows = self.live()
+        if into is None or len(into) < len(rows):
+            into = np.empty(len(self.rows), dtype=LIVE)
+        live = self.rows.take(rows, out=into[: len(rows)], mode="clip")
+        return Snapshot(now, live, limits, latency), rows
 
     def _grow(self) -> None:
         capacity = len(self.rows)

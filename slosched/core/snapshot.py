@@ -75,6 +75,8 @@ class EngineLimits:
 class Snapshot:
     """All live requests at `now`, one row each, in order of arrival.
 
+    Not to be kept: its memory is used again once there is a plan.
+
     Parameters
     ----------
     now
@@ -137,7 +139,7 @@ class Snapshot:
 
     @property
     def first_guess(self) -> FloatArray:
-        """Expected output tokens in all as of arrival, whatever was predicted since."""
+        """Expected output tokens in all as first predicted, whatever was since; NaN before."""
         return self.live["first_guess"]
 
     @property

@@ -119,6 +119,11 @@ class Expectations:
         said["produced"][open_] = snapshot.produced[open_]
         self._said[rows] = said
 
+    def forget(self, said_at: float) -> None:
+        """Let everything be unsaid that was said at some time."""
+        for what in ("first", "finish"):
+            self._said[what][self._said[f"{what}_from"] == said_at] = np.nan
+
     def first_tokens(self, snapshot: Snapshot, rows: IntArray) -> Iterator[Outcome]:
         """Yield the first tokens that came since this was last asked, by those who still live."""
         known = np.flatnonzero(rows < len(self._said))

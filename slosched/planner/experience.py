@@ -28,13 +28,13 @@ class Mishap(NamedTuple):
 class Experience:
     """Predicts lengths and learns from what happened, in the thread that solves.
 
-    The engine only says who ended. Predictors may take as long as solvers, so that neither is
-    asked inside a step.
+    The engine only says who ended. Predictors may take as long as solvers: neither is asked inside
+    a step, but for policies that merely sort, which do it all there.
 
     Parameters
     ----------
     predictor
-        Asked at arrival, and again every `every` output tokens.
+        Asked before the first plan after an arrival, and again every `every` output tokens.
     margin
         How the margin follows what is seen.
 
@@ -44,8 +44,6 @@ class Experience:
         The factor between the latency model and what the policy is told.
     usual
         What is expected of who was not predicted yet.
-    predicting
-        Whether a predictor is being asked right now, in whichever thread.
     errors
         "first_token" or "finish", and by how many seconds it came later than planned; the newest.
     """
@@ -54,11 +52,11 @@ class Experience:
         self.margin = Margin(margin)
         self.usual = Usual()
         self.errors: deque[tuple[str, float]] = deque(maxlen=_KEPT)
-        self.predicting = False
         self._predictor, self._every = predictor, every
         self._learner = predictor if isinstance(predictor, Learner) else None
         self._expectations = Expectations()
         self._ended: deque[Ended] = deque(maxlen=_KEPT)
+        self._taken_back: deque[float] = deque()
 
     def afresh(self) -> "Experience":
         """Return the same without any experience, but for the predictor's own."""
@@ -68,9 +66,15 @@ class Experience:
         """Hear of a request that came to its end; may be called from another thread."""
         self._ended.append(ended)
 
+    def take_back(self, said_at: float) -> None:
+        """Hear that a plan of that time never came into force; as `ended`."""
+        self._taken_back.append(said_at)
+
     def learn(self, snapshot: Snapshot, rows: IntArray) -> list[Mishap]:
         """Learn from whatever happened before a snapshot; return what went wrong."""
         mishaps = []
+        while self._taken_back:
+            self._expectations.forget(self._taken_back.popleft())
         self._judge(self._expectations.first_tokens(snapshot, rows), snapshot.latency.base)
         while self._ended:
             ended = self._ended.popleft()
@@ -79,7 +83,7 @@ class Experience:
             try:
                 if self._learner is not None:
                     self._learner.observe(ended.request, ended.output_tokens)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 mishaps.append(Mishap("learning_failed", self._learner, error))
         return mishaps
 
@@ -89,14 +93,11 @@ class Experience:
         """Write into a snapshot how long answers are expected to be; return what went wrong."""
         if not len(due):
             return []
-        self.predicting = True
         try:
             predict(snapshot.live, due, requests, self._predictor, self._every)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             predict(snapshot.live, due, requests, self.usual, self._every)
             return [Mishap("prediction_failed", self._predictor, error)]
-        finally:
-            self.predicting = False
         return []
 
     def expect(self, snapshot: Snapshot, rows: IntArray, plan: Plan) -> None:

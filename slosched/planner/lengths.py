@@ -1,4 +1,4 @@
-"""Predicted lengths: asked for at arrival, and again as the answer grows."""
+"""Predicted lengths: asked for before the first plan, and again as the answer grows."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from slosched.core.types import FloatArray, IntArray, LiveArray
 MOST_TOKENS = 2.0**24  # no answer is longer; arithmetic on lengths stays exact
 
 
-def due(live: LiveArray) -> IntArray:
-    """Rows of requests whose lengths are to be predicted, for the first time or again."""
-    found: IntArray = np.flatnonzero(live["produced"] >= live["predict_at"])
+def due(produced: IntArray, predict_at: IntArray) -> IntArray:
+    """Say whose lengths are to be predicted, for the first time or again."""
+    found: IntArray = np.flatnonzero(produced >= predict_at)
     return found
 
 

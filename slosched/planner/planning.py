@@ -42,7 +42,8 @@ class Planner:
     policy
         Orders the live requests.
     predictor
-        Predicts lengths: at arrival, and again every `repredict_tokens` output tokens.
+        Predicts lengths: for the first plan after an arrival, and again every `repredict_tokens`
+        output tokens.
     guard
         Mends the policy's plans.
     fallback
@@ -91,6 +92,7 @@ class Planner:
         self._latency = LinearLatency(1.0, 0.0, 0.0, 0.0)
         self._believed = self._latency, 1.0
         self._stale = False  # whether the plan to come is worth more than the newest one asked for
+        self._solved: Solved | None = None  # that has yet to be taken
         self._spare: LiveArray | None = None  # memory of a snapshot that is done with
         self._seen_version = -1  # of the table, at the newest snapshot
         self._heard_at = 0.0  # when the worker last began or delivered, s
@@ -127,7 +129,10 @@ class Planner:
 
     def add(self, request: Request) -> int:
         """Enter a request that waits, and return its row."""
-        row = self.table.add(request, self._experience.usual.tokens)
+        most = self._experience.usual.tokens
+        if request.max_tokens is not None:
+            most = min(most, request.max_tokens)
+        row = self.table.add(request, most)
         self._in_force.came(row)
         return row
 
@@ -193,7 +198,10 @@ class Planner:
         this has it done in `plan`, where the step's own decisions are not in the table yet.
         """
         self._handed_over = True
-        if not self._worker.instant and not self._in_trouble and self._wants_plan():
+        if self._worker.instant or self._in_trouble:
+            return
+        self._fetch(self._now)  # new lengths are for the next snapshot
+        if self._wants_plan():
             self._submit()
 
     def _wants_plan(self) -> bool:
@@ -201,9 +209,13 @@ class Planner:
             return False
         # What costs nothing is done for new lengths alone; who plans beside the engine predicts
         # them for the next plan.
-        self._stale |= self._worker.instant and self.table.has_due()
+        self._stale |= self._worker.instant and self._is_anyone_due()
         changed = self._stale or self.table.version != self._seen_version
         return changed or self.plan_age(self._now) > self._max_plan_age
+
+    def _is_anyone_due(self) -> bool:
+        rows, live = self.table.rows, self.table.live()
+        return len(due(rows["produced"][live], rows["predict_at"][live])) > 0
 
     def _renew(self) -> None:
         """Let the worker plan; while it is in trouble, rank by the fallback at once."""
@@ -216,7 +228,7 @@ class Planner:
         snapshot, rows = self.table.snapshot(self._now, self._limits, self._latency, self._spare)
         self._spare = None
         self._in_force.forget_makeshift_ranks(snapshot)
-        whom = due(snapshot.live)
+        whom = due(snapshot.live["produced"], snapshot.live["predict_at"])
         requests = [self.table.request(row) for row in rows[whom].tolist()]
         job = Job(snapshot, rows, self._policy, self._guard, self._experience, whom, requests)
         self._stale, self._seen_version = False, self.table.version
@@ -226,18 +238,25 @@ class Planner:
         return job
 
     def _collect(self, now: float) -> None:
-        solved = self._worker.collect(now)
-        if solved is not None:
-            self._heard_at = now
-            self._hear(solved)
-            self._solves.append(solved.seconds)
-            self._hung = False
+        """Take the newest plan that is there, or see that the worker hangs."""
+        self._fetch(now)
+        if self._solved is not None:
+            solved, self._solved = self._solved, None
             self._take(solved, now)
             self._spare = solved.job.snapshot.live.base  # whoever planned must not keep it
         elif self._worker.busy and not self._hung and now - self._heard_at > self._patience:
             self._hung = self._stale = True
             error = TimeoutError(f"no plan for {now - self._heard_at:.3f} s")
             self._failures.note("plan_late", self._policy, error)
+
+    def _fetch(self, now: float) -> None:
+        """Hear what the worker has to say; its plan is to be taken before the next step."""
+        solved = self._worker.collect(now)
+        if solved is not None:
+            self._solved = solved
+            self._heard_at, self._hung = now, False
+            self._solves.append(solved.seconds)
+            self._hear(solved)
 
     def _take(self, solved: Solved, now: float) -> None:
         """Put a plan in force, unless it is about a state that nobody is in any more."""
@@ -249,6 +268,7 @@ class Planner:
         self._failing = False
         if self._in_force.is_newer(job) or not still_there(self.table.rows, job).any():
             self._stale = True  # the fallback was faster, or the engine
+            self._experience.take_back(job.snapshot.now)
             return
         self.plans += 1
         self._in_force.put(job, plan, solved.promoted, now)
@@ -257,18 +277,12 @@ class Planner:
         """Take what was predicted on the way to a plan, and what went wrong."""
         for mishap in solved.mishaps:
             self._failures.note(*mishap)
-        self._keep_lengths(solved.job)
-
-    def _keep_lengths(self, job: Job) -> None:
+        job = solved.job
         rows = job.rows[job.due]
         there = self.table.rows["serial"][rows] == job.snapshot.live["serial"][job.due]
         self.table.set_lengths(rows[there], job.snapshot.live[job.due[there]])
 
     def _fall_back(self, job: Job) -> None:
-        if not self._experience.predicting:  # what hangs is the policy
-            for mishap in self._experience.predict(job.snapshot, job.due, job.requests):
-                self._failures.note(*mishap)
-            self._keep_lengths(job)
         solved = replace(job, policy=self._fallback, experience=None).solve()
         for mishap in solved.mishaps:
             self._failures.note("fallback_failed", mishap.part, mishap.error)

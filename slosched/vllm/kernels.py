@@ -1,4 +1,4 @@
-"""What happens to all live requests in every step, compiled: loops over the table's rows.
+"""What happens to all running requests in every step, compiled: loops over the table's rows.
 
 Imported when the scheduler is built and not before: vLLM on CPU does not start where numba was
 imported first.

@@ -66,7 +66,7 @@ def engine_metrics() -> EngineMetrics:
         ),
         prediction_error_tokens=Histogram(
             "slosched_prediction_error_tokens",
-            "Distance of the length predicted at arrival from the true one",
+            "Distance of the length first predicted from the true one",
             buckets=_TOKENS,
         ),
         plan_failures=Counter(

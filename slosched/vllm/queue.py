@@ -16,9 +16,8 @@ class PlannedQueue(RequestQueue):
     """Hands out requests by their ranks in the planner's table.
 
     All ranks are looked at once for each plan; those of who came since when vLLM asks for somebody,
-    which it does only where a slot is free. Streaming sessions have no rank
-    and go first, requests that could not be entered into the plan have none and go last; both as
-    they come.
+    which it does only where a slot is free. Streaming sessions have no rank and go first, requests
+    that could not be entered into the plan have none and go last; both as they come.
 
     What vLLM puts back in front (a preempted request, one that it skipped) stays there until the
     next plan gives it a place.
@@ -34,7 +33,7 @@ class PlannedQueue(RequestQueue):
         self._since: list[tuple[int, int, int]] = []  # heap of who came since: rank, turn, row
         self._fresh: list[int] = []  # rows that have yet to find their places there
         self._turn = count()
-        self._in_order = True  # whether the others are all still there
+        self._complete = True  # whether nobody left but from the head
         self._back: deque[Request] = deque()
 
     def follow_plan(self) -> None:
@@ -91,7 +90,7 @@ class PlannedQueue(RequestQueue):
             (self._front if request in self._front else self._back).remove(request)
             return
         del self._request_in[self._row_of.pop(request)]
-        self._in_order = False  # the row may soon be another's
+        self._complete = False  # the row may soon be another's
 
     def remove_requests(self, requests: Iterable[Request]) -> None:
         """Take out those of the requests that are there."""
@@ -114,17 +113,17 @@ class PlannedQueue(RequestQueue):
 
     def _sort(self) -> None:
         """Bring all who have a rank into order."""
-        if self._in_order:
+        if self._complete:
             since = [row for *_, row in sorted(self._since)] + self._fresh
             rows = np.append(self._planned[self._head :], np.array(since, dtype=np.int64))
         else:
             rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
         self._planned = rows[self._stock.ranks(rows).argsort(kind="stable")]
-        self._head, self._since, self._fresh, self._in_order = 0, [], [], True
+        self._head, self._since, self._fresh, self._complete = 0, [], [], True
 
     def _first(self) -> tuple[int, bool]:
-        """Return the row of who goes next, and whether it is out of the plan's order."""
-        if not self._in_order:
+        """Return the row of who goes next, and whether it is one of `_planned`."""
+        if not self._complete:
             self._sort()
         for row in self._fresh:
             heappush(self._since, (self._stock.rank(row), next(self._turn), row))

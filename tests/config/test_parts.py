@@ -103,7 +103,7 @@ def test_what_knows_or_takes_too_much_is_refused_online(override: str, complaint
 def test_a_predictor_of_traces_is_told_their_lengths_and_keeps_its_parameters() -> None:
     given = settings("predictor={kind: noisy_classes, exact: 1, within_one: 1, seed: 3}")
     trace = [TracedRequest(Request("a", 0.0, 5, Slo()), 7)]
-    predictor = given.planner(trace)._predictor
+    predictor = given.planner(trace)._experience._predictor
     assert predictor == NoisyClasses(exact=1, within_one=1, seed=3, lengths={"a": 7})
     assert given.predictor == NoisyClasses(exact=1, within_one=1, seed=3)
 

@@ -80,7 +80,7 @@ def test_all_of_it_arrives_at_the_planner(monkeypatch: pytest.MonkeyPatch) -> No
     margin = "planner.margin={kind: fixed, factor: 1.2}"
     planner = load(None, ["planner.max_plan_age_ms=500", "planner.repredict_tokens=7", margin])
     built = planner.planner()
-    assert (built._max_plan_age, built._patience, built._repredict_tokens) == (0.5, 0.25, 7)
+    assert (built._max_plan_age, built._patience, built._experience._every) == (0.5, 0.25, 7)
     assert built.margin.factor == 1.2
     assert isinstance(load().planning.margin, Learned)
     assert planner.planning.margin == Fixed(factor=1.2)

@@ -1,11 +1,13 @@
 """The table of live requests."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slosched import EngineLimits, Request, Slo
 from slosched.core.live import LiveTable
+from slosched.core.snapshot import LIVE
 from tests.strategies import LATENCY
 
 
@@ -41,6 +43,25 @@ def test_a_snapshot_does_not_follow_the_table() -> None:
     snapshot, _ = table.snapshot(0.0, EngineLimits(), LATENCY)
     table.rows["prefill"][row] = 1
     assert snapshot.prefill[0] == 9
+
+
+@pytest.mark.parametrize("room", [0, 2, 3, 500])
+def test_a_snapshot_is_the_same_in_memory_that_was_used_before(room: int) -> None:
+    table = LiveTable()
+    for i in range(4):
+        table.add(Request(f"r{i}", i, 9 + i, Slo()))
+    table.remove("r1")
+    used = np.full(room, 7, dtype=LIVE)
+    snapshot, _ = table.snapshot(0.0, EngineLimits(), LATENCY, used)
+    assert snapshot.live.tobytes() == table.rows[table.live()].tobytes()
+    assert np.shares_memory(snapshot.live, used) == (room >= 3)
+
+
+def test_what_cannot_be_entered_takes_no_row() -> None:
+    table = LiveTable()
+    with pytest.raises(OverflowError):
+        table.add(Request("r", 0, 1, Slo(), priority=2**63))
+    assert table.add(Request("r", 0, 1, Slo())) == 0
 
 
 @given(

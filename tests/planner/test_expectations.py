@@ -7,7 +7,8 @@ import pytest
 
 from slosched import EngineLimits, Plan, Request, Slo, Snapshot, TracedRequest
 from slosched.planner import Fixed, Inline, Planner
-from slosched.planner.expectations import Outcome
+from slosched.planner.expectations import Ended, Outcome
+from slosched.planner.experience import Experience
 from slosched.policies.fcfs import Fcfs
 from slosched.policies.guard import NoGuard
 from slosched.policies.planned import Planned
@@ -15,7 +16,7 @@ from slosched.predictors.oracle import Oracle
 from slosched.sim.engine import SimulatedEngine
 from slosched.sim.truth import NoisySteps
 from slosched_solvers.anneal import Anneal
-from tests.planner.parts import LIMITS, request
+from tests.planner.parts import LIMITS, request, table_of
 from tests.strategies import LATENCY
 
 
@@ -99,6 +100,18 @@ def test_a_row_forgets_the_request_before() -> None:
     planner.plan(1.0, LIMITS, LATENCY)
     speak(planner, row, 5.0)
     assert dict(planner.take_errors()) == pytest.approx({"first_token": 1.0})
+
+
+def test_what_a_plan_said_that_never_came_into_force_is_unsaid() -> None:
+    """Or a solve that hung would teach that steps take ever so long."""
+    experience = Experience(Oracle(lengths={}), 50, Fixed())
+    table = table_of(2)
+    snapshot, rows = table.snapshot(10.0, LIMITS, LATENCY)
+    experience.expect(snapshot, rows, Promising().plan(snapshot))
+    experience.take_back(10.0)
+    experience.ended(Ended(table.request(0), 0, 0, 20.0, 30.0, 20))
+    experience.learn(*table.snapshot(30.0, LIMITS, LATENCY))
+    assert list(experience.errors) == []
 
 
 def test_a_length_predicted_wrong_is_not_the_engines_fault() -> None:
