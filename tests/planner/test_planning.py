@@ -342,7 +342,7 @@ class Stuck:
 
     def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
         self._maybe("remaining")
-        return np.maximum(100.0 - produced, np.ones(len(requests)))
+        return np.full(len(requests), 100.0) - produced
 
     def observe(self, request: Request, output_tokens: int) -> None:
         del request, output_tokens
