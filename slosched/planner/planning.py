@@ -266,8 +266,12 @@ class Planner:
             self._failing = True
             return
         self._failing = False
-        if self._in_force.is_newer(job) or not still_there(self.table.rows, job).any():
-            self._stale = True  # the fallback was faster, or the engine
+        outdated = self._in_force.is_newer(job)  # as the fallback was faster
+        if not outdated and not still_there(self.table.rows, job).any():  # the engine was
+            outdated = True
+            self._in_force.drop()  # which knew nobody else
+        if outdated:
+            self._stale = True
             self._experience.take_back(job.snapshot.now)
             return
         self.plans += 1
@@ -280,6 +284,7 @@ class Planner:
         job = solved.job
         rows = job.rows[job.due]
         there = self.table.rows["serial"][rows] == job.snapshot.live["serial"][job.due]
+        self._stale |= self._in_trouble and len(rows) > 0  # whoever sorts meanwhile had to guess
         self.table.set_lengths(rows[there], job.snapshot.live[job.due[there]])
 
     def _fall_back(self, job: Job) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slosched import EngineLimits, Objective, Request, Slo, TracedRequest
+from slosched.core.live import LiveTable
 from slosched.core.types import FloatArray
 from slosched.planner import Planner
 from slosched.policies.fcfs import Fcfs
@@ -44,10 +45,10 @@ def foreseen_and_simulated(
 ) -> tuple[FloatArray, FloatArray]:
     """First tokens and finishes in order of arrival, shape (2, n): as rolled out, and as served."""
     oracle = Oracle(lengths={t.request.request_id: t.output_tokens for t in burst})
-    planner = Planner(Fcfs(), oracle, NoGuard(), Fcfs())
+    table = LiveTable()
     for traced in burst:
-        planner.add(traced.request)
-    snapshot, _ = planner.table.snapshot(0.0, limits, LATENCY)
+        table.add(traced.request, float(traced.output_tokens))
+    snapshot, _ = table.snapshot(0.0, limits, LATENCY)
     evaluate = Evaluator(build(snapshot), Objective())
     evaluate(np.arange(len(burst)))
     engine = SimulatedEngine(Planner(Fcfs(), oracle, NoGuard(), Fcfs()), limits, LATENCY)

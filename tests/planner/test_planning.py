@@ -165,6 +165,20 @@ def test_a_plan_for_those_who_are_gone_is_not_put_in_force() -> None:
     assert planner.plans == 0
 
 
+def test_a_plan_whose_requests_are_all_gone_grows_no_older() -> None:
+    """Law 14 bounds the age of a plan, and one that is outdated before it is done renews none."""
+    planner = make(Newest(), Charged(1.0))
+    planner.add(request(0))
+    step(planner, 0.0)
+    planner.add(request(1))
+    step(planner, 1.0)  # the first plan comes into force, the second is solved
+    planner.remove("r0")
+    planner.remove("r1")
+    planner.add(request(2))
+    step(planner, 2.0)
+    assert planner.plan_age(2.5) == 0
+
+
 # -- law 14 ------------------------------------------------------------------------------------
 
 

@@ -88,6 +88,7 @@ def test_a_policy_that_hangs_leaves_the_greedy_order(start: Start, depth: int) -
             engine.step()
             heard(engine.planner)
         policy.armed = True
+        engine.planner.table.version += 1  # as if somebody came
         engine.run()
     assert engine.finished == BY_LENGTH
     engine.check_empty()
@@ -110,6 +111,8 @@ def test_a_policy_that_fails_leaves_the_greedy_order(
             engine.step()
             heard(engine.planner)
         engine.add(*JOBS[1:])
+        engine.step()
+        heard(engine.planner)  # and so predicted
         engine.run()
     assert engine.finished == BY_LENGTH
     engine.check_empty()
