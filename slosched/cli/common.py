@@ -103,7 +103,10 @@ def _log_to_stderr(verbose: bool, quiet: bool) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            # Its own traceback would show the value of every variable: whole prompts.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
     )
     # The HTTP server's own: it speaks when something is wrong, and of each request when asked to.

@@ -15,7 +15,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="YAML file.")],
     set_: Set = None,
 ) -> None:
-    """Validate a file; exit code 2 and a line for each problem if it does not fit.
+    """Validate a file; exit code 2 and a line for each problem that is found.
 
     \b
     Example:
@@ -23,11 +23,16 @@ def check(
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported():
         from slosched.config.load import load
+        from slosched.core.errors import ConfigError
 
         settings = load(file, set_ or [])
         settings.latency()  # the profile is a file of its own
         settings.planner(trace=[])  # custom parts are built
         typer.echo(f"{file}: fine, {len(settings.classes)} classes, policy {settings.policy.kind}")
+        try:
+            settings.planner()
+        except ConfigError as error:
+            typer.echo(f"note: serve will refuse it: {error}")
 
 
 @group.command()

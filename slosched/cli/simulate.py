@@ -1,5 +1,6 @@
 """`slosched simulate`: replay arrivals in virtual time under one or more policies."""
 
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,14 +63,19 @@ def simulate(
         from slosched.report.tables import runs_table
 
         settings, _ = common.load(config, set_)
-        loads = load or [1.0]
-        for x in loads:
-            if not 0 < x < inf:
-                raise ConfigError(f"--load must be greater than 0 and finite, got {x:g}")
+        loads = _loads(load)
         kinds = _policies(policy, settings)
         check_folder(output)
-        runs = []
-        with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        if output is not None and output.resolve() in [path.resolve() for path in traces]:
+            raise ConfigError(f"--output {output} is one of the traces, and would replace it")
+        runs: list[dict[str, Any]] = []
+        wanted = len(loads) * len(kinds)
+        console = Console(stderr=True)
+        silent = quiet or not console.is_terminal
+        with (
+            Progress(console=console, transient=True, disable=silent) as progress,
+            suppress(KeyboardInterrupt),  # what is done is not lost
+        ):
             for x in loads:
                 trace = workload.requests(traces, settings, limit, x, seed)
                 for kind in kinds:
@@ -77,6 +83,8 @@ def simulate(
                     run = _run(chosen, trace, progress, x, requests)
                     run |= {"trace": [str(path) for path in traces], "load": x, "seed": seed}
                     runs.append(run)
+        if not runs:
+            raise KeyboardInterrupt
         text = orjson.dumps({"runs": runs}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         if output is not None:
             write(output, text)
@@ -84,11 +92,23 @@ def simulate(
             typer.echo(text.decode())
         else:
             common.show(runs_table(runs))
+        if len(runs) < wanted:
+            typer.echo(f"interrupted: {len(runs)} of {wanted} runs were done", err=True)
+            raise typer.Exit(130)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command()(simulate)
+
+
+def _loads(named: list[float] | None) -> list[float]:
+    from slosched.core.errors import ConfigError
+
+    for x in named or []:
+        if not 0 < x < inf:
+            raise ConfigError(f"--load must be greater than 0 and finite, got {x:g}")
+    return named or [1.0]
 
 
 def _policies(named: list[str] | None, settings: "Settings") -> list[str]:

@@ -27,11 +27,11 @@ class PlannerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    repredict_tokens: int = Field(default=50, ge=1)
+    repredict_tokens: int = Field(default=25, ge=1)
     max_plan_age_ms: float = Field(default=1000.0, gt=0)
     patience_ms: float = Field(default=1000.0, gt=0)
     margin: Annotated[Learned | Fixed, *by_kind("learned")] = Field(default_factory=Learned)
-    solve_ms: float | None = Field(default=None, ge=0)
+    solve_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     def build(
         self, policy: Policy, predictor: Predictor, guard: Guard, *, offline: bool

@@ -172,7 +172,9 @@ class Settings(BaseModel):
         elif isinstance(self.policy, PlannedPolicy):
             solver = self.policy.solver
             if trace is None and isinstance(solver, CpSat | Exhaustive):
-                raise ConfigError(f"policy.solver.kind: {solver.kind} is for plans offline only")
+                raise ConfigError(
+                    f"policy.solver.kind: {solver.kind} is for plans offline only, use anneal"
+                )
             if isinstance(solver, Custom):
                 built: Any = solver.build()
                 policy = replace(self.policy, solver=built)
@@ -226,7 +228,8 @@ class Settings(BaseModel):
             return replace(predictor)  # without what it learnt in another run
         if trace is None:
             raise ConfigError(
-                f"predictor.kind: {predictor.kind} knows lengths from a trace: offline only"
+                f"predictor.kind: {predictor.kind} knows lengths from a trace: offline only, "
+                "use history"
             )
         return replace(predictor, lengths={t.request.request_id: t.output_tokens for t in trace})
 

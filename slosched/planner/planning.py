@@ -72,7 +72,7 @@ class Planner:
         guard: Guard,
         fallback: Policy,
         *,
-        repredict_tokens: int = 50,
+        repredict_tokens: int = 25,
         worker: Worker | None = None,
         margin: MarginRule | None = None,
         max_plan_age: float = 1.0,

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from slosched.core.request import Request
+from slosched.core.seed import check_seed
 from slosched.core.types import FloatArray, IntArray
 from slosched.predictors.thirds import left_to_say
 
@@ -48,6 +49,7 @@ class NoisyClasses:
             raise ValueError(f"exact must be from 0 to within_one, got {self.exact}")
         if not self.within_one <= 1:
             raise ValueError(f"within_one must be at most 1, got {self.within_one}")
+        check_seed(self.seed)
 
     def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
         """Expect so many more tokens, shape (n, 3); KeyError for a request that it does not know.

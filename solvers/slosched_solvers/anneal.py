@@ -9,6 +9,7 @@ import numpy as np
 
 from slosched.core.objective import attained
 from slosched.core.protocols import Problem, Solution
+from slosched.core.seed import check_seed
 from slosched.core.types import BoolArray, IntArray
 from slosched_solvers.anneal_kernel import Schedule, Search, anneal
 from slosched_solvers.checkpoints import checkpoints
@@ -75,13 +76,14 @@ class Anneal:
             raise ValueError(f"move_budget must not be negative, got {self.move_budget}")
         for name in ("acceptance", "cooling"):
             if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be above 0 and below 1, got {getattr(self, name)}")
         if self.restarts < 1:
             raise ValueError(f"restarts must be at least 1, got {self.restarts}")
         if self.horizon < 2:
             raise ValueError(f"horizon must be at least 2, got {self.horizon}")
         if self.max_preemptions < 0:
             raise ValueError(f"max_preemptions must not be negative, got {self.max_preemptions}")
+        check_seed(self.seed)
 
     def solve(self, problem: Problem) -> Solution:
         """Search for a good order; never worse than the best start."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from slosched.core.objective import attained
 from slosched.core.protocols import Problem, Solution
+from slosched.core.seed import check_seed
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import BoolArray, FloatArray, IntArray
 from slosched_solvers.evaluate import solution
@@ -54,6 +55,7 @@ class CpSat:
             raise ValueError(f"time_limit_s must be greater than 0, got {self.time_limit_s}")
         if self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
+        check_seed(self.seed, most=2**31 - 1)
 
     def solve(self, problem: Problem) -> Solution:
         """Search for the best order, and prove how much any could attain."""
@@ -97,7 +99,9 @@ class CpSat:
         solver.parameters.max_time_in_seconds = seconds
         solver.parameters.num_workers = self.workers
         solver.parameters.random_seed = self.seed
-        solver.solve(model.model, Incumbents())
+        status = solver.solve(model.model, Incumbents())
+        if status == cp_model.UNKNOWN:  # it had no time for a bound, and calls that 0
+            return model.total / WEIGHT_SCALE
         return min(solver.best_objective_bound, model.total) / WEIGHT_SCALE
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from slosched.core.plan import Plan
 from slosched.core.protocols import Problem, Solution
+from slosched.core.seed import check_seed
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.evaluate import solution
@@ -58,7 +59,8 @@ class SloSa:
             raise ValueError(f"time_budget_ms must be greater than 0, got {self.time_budget_ms}")
         for name in ("acceptance", "cooling"):
             if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be above 0 and below 1, got {getattr(self, name)}")
+        check_seed(self.seed)
 
     def plan(self, snapshot: Snapshot) -> Plan:
         """Order the snapshot batch by batch, behind who runs; nobody is preempted."""

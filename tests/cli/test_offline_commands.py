@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from slosched.cli.main import app
+from slosched.sim.engine import SimulatedEngine
+from slosched.sim.records import Records
 
 CHAT = """
 classes: {chat: {ttft_ms: 1000}}
@@ -130,6 +133,7 @@ def test_optimize_runs_every_solver(tmp_path: Path, config: Path) -> None:
         (("--set", "policy.kin=fcfs"), "did you mean kind?"),
         (("--set", "engine.max_num_seqs=0"), "max_num_seqs"),
         (("--set", "engine.profile=h200"), "engine.profile: 'h200' is no readable file"),
+        (("--set", "planner.solve_ms=.inf"), "planner.solve_ms: must be a finite number"),
         (("--config", "/nowhere.yaml"), "/nowhere.yaml: No such file"),
         (("--set", "predictor={kind: custom, target: no.such:Thing}"), "no.such:Thing"),
     ],
@@ -143,6 +147,50 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert not result.stdout
+
+
+def test_a_trace_is_not_overwritten_by_results(tmp_path: Path) -> None:
+    trace = made_trace(tmp_path)
+    before = trace.read_bytes()
+    result = run("simulate", trace, "-q", "-o", tmp_path / "." / trace.name)
+    assert result.exit_code == 2
+    assert "is one of the traces" in result.stderr
+    assert trace.read_bytes() == before
+
+
+@pytest.mark.parametrize("done", [0, 2])
+def test_ctrl_c_keeps_the_runs_that_are_done(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    served: list[object] = []
+    serve = SimulatedEngine.run
+
+    def stopped(*arguments: Any) -> Records:
+        if len(served) == done:
+            raise KeyboardInterrupt
+        served.append(arguments)
+        return serve(*arguments)
+
+    monkeypatch.setattr(SimulatedEngine, "run", stopped)
+    arguments = ["--config", config, "--policy", "fcfs", "--policy", "sjf", "--policy", "edf"]
+    found = tmp_path / "out.json"
+    result = run("simulate", made_trace(tmp_path, 10), "-q", "-o", found, *arguments)
+    assert result.exit_code == 130
+    if done:
+        assert result.stderr == "interrupted: 2 of 3 runs were done\n"
+        assert [r["policy"] for r in json.loads(found.read_bytes())["runs"]] == ["fcfs", "sjf"]
+    else:
+        assert result.stderr == "interrupted\n"
+        assert not found.exists()
+
+
+def test_config_check_says_what_serve_will_refuse(tmp_path: Path) -> None:
+    path = tmp_path / "slosched.yaml"
+    path.write_text(CHAT + "predictor: {kind: oracle}\n", encoding="utf-8")
+    result = run("config", "check", path)
+    assert result.exit_code == 0
+    assert "note: serve will refuse it: predictor.kind: oracle" in result.stdout
+    assert "use history" in result.stdout
 
 
 def test_a_broken_trace_names_file_and_line(tmp_path: Path) -> None:

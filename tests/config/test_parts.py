@@ -76,7 +76,10 @@ def test_yaml_becomes_the_part_that_it_names(override: str, expected: object) ->
     [
         ("policy={kind: lrt}", "unknown 'lrt', did you mean ltr?"),
         ("policy={kind: ltr, guard: {kind: idle_steps, idle: 0}}", "idle: must be at least 1 step"),
-        ("policy={kind: slo_sa, cooling: 1}", "cooling: must be between 0 and 1"),
+        ("policy={kind: slo_sa, cooling: 1}", "cooling: must be above 0 and below 1"),
+        ("policy.solver.seed=-1", "seed: must be from 0 to 9223372036854775807"),
+        ("policy.solver={kind: cpsat, seed: 9999999999}", "seed: must be from 0 to 2147483647"),
+        ("predictor={kind: noisy_classes, seed: -7}", "seed: must be from 0"),
         ("predictor={kind: noisy_classes, exact: 0.99}", "exact: must be from 0 to within_one"),
     ],
 )

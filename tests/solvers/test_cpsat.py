@@ -109,6 +109,16 @@ def test_true_durations_find_what_the_cheapest_ones_hide() -> None:
     assert shortlist.best.attained > plain.attained
 
 
+@given(problems(max_size=15))
+@settings(max_examples=20)
+def test_without_time_for_a_proof_the_bound_is_what_may_still_be(problem: Problem) -> None:
+    """Law 6: a search that was stopped before it had a bound has proven nothing."""
+    found = CpSat(time_limit_s=1e-6, workers=1).solve(problem)
+    met = attained(problem.snapshot, found.first, found.finish)
+    assert found.attained_bound is not None
+    assert problem.snapshot.weight[met].sum() <= found.attained_bound + 1e-6
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
