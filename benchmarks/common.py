@@ -26,7 +26,7 @@ Quick = Annotated[
     bool, typer.Option("--quick", help="Small settings: shows that it runs, misses no bar.")
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write figures and details here.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all random draws.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that simulate side by side.")]
 
 console = Console(stderr=True)

@@ -21,7 +21,7 @@ Set = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings and errors only.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all random draws.")]
 
 
 PIPE_WIDTH = 200
@@ -34,7 +34,7 @@ class Format(StrEnum):
     json = "json"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="Of the results on stdout.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How results are printed.")]
 
 
 def load(

@@ -26,7 +26,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say and end.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print it and end."),
     ] = False,
 ) -> None:
     pass

@@ -29,7 +29,7 @@ def simulate(
     ] = None,
     load: Annotated[
         list[float] | None,
-        typer.Option(metavar="X", help="Divides the recorded times; as often as wanted."),
+        typer.Option(metavar="X", help="Times as fast as recorded; as often as wanted."),
     ] = None,
     limit: Limit = None,
     seed: Seed = 0,
