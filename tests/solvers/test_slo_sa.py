@@ -153,8 +153,8 @@ def test_time_ends_a_search_too() -> None:
     [
         ({"move_budget": -1}, "move_budget must not be negative, got -1"),
         ({"time_budget_ms": 0}, "time_budget_ms must be greater than 0, got 0"),
-        ({"acceptance": 1}, "acceptance must be between 0 and 1, got 1"),
-        ({"cooling": 0}, "cooling must be between 0 and 1, got 0"),
+        ({"acceptance": 1}, "acceptance must be above 0 and below 1, got 1"),
+        ({"cooling": 0}, "cooling must be above 0 and below 1, got 0"),
     ],
 )
 def test_wrong_parameters_are_named(options: dict[str, int], complaint: str) -> None:
