@@ -129,10 +129,10 @@ class Planner:
 
     def add(self, request: Request) -> int:
         """Enter a request that waits, and return its row."""
-        most = self._experience.usual.tokens
+        length = self._experience.usual.tokens
         if request.max_tokens is not None:
-            most = min(most, request.max_tokens)
-        row = self.table.add(request, most)
+            length = min(length, request.max_tokens)
+        row = self.table.add(request, length)
         self._in_force.came(row)
         return row
 
@@ -282,10 +282,9 @@ class Planner:
         for mishap in solved.mishaps:
             self._failures.note(*mishap)
         job = solved.job
-        rows = job.rows[job.due]
-        there = self.table.rows["serial"][rows] == job.snapshot.live["serial"][job.due]
-        self._stale |= self._in_trouble and len(rows) > 0  # whoever sorts meanwhile had to guess
-        self.table.set_lengths(rows[there], job.snapshot.live[job.due[there]])
+        self._stale |= self._in_trouble and len(job.due) > 0  # whoever sorts meanwhile had to guess
+        there = job.due[still_there(self.table.rows, job, job.due)]
+        self.table.set_lengths(job.rows[there], job.snapshot.live[there])
 
     def _fall_back(self, job: Job) -> None:
         solved = replace(job, policy=self._fallback, experience=None).solve()

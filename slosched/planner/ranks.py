@@ -17,9 +17,15 @@ _BAND = 2**60
 PROMOTED, FRONT, PLANNED, BEHIND = -2 * _BAND, -_BAND, 0, _BAND
 
 
-def still_there(rows: LiveArray, job: Job) -> BoolArray:
-    """Which requests of a job's snapshot are in the same row of the table still, shape (n,)."""
-    same: BoolArray = rows["serial"][job.rows] == job.snapshot.live["serial"]
+def still_there(rows: LiveArray, job: Job, whom: IntArray | None = None) -> BoolArray:
+    """Which requests of a job's snapshot, or some of them, are in the same row of the table still.
+
+    Shape (n,), or that of `whom`, which are rows of the snapshot.
+    """
+    at, serial = job.rows, job.snapshot.live["serial"]
+    if whom is not None:
+        at, serial = at[whom], serial[whom]
+    same: BoolArray = rows["serial"][at] == serial
     return same
 
 

@@ -13,7 +13,7 @@ from slosched.core.live import LiveTable
 from slosched.core.objective import Objective, attained
 from slosched.core.protocols import Problem, Solution, Solver
 from slosched.core.request import TracedRequest
-from slosched.core.snapshot import SCENARIOS, EngineLimits, Snapshot
+from slosched.core.snapshot import EngineLimits, Snapshot
 from slosched.core.types import BoolArray
 
 
@@ -102,9 +102,7 @@ def plan_offline(
     """
     table = LiveTable()
     for traced in trace:
-        row = table.add(traced.request)
-        for scenario in SCENARIOS:
-            table.rows[row][scenario] = traced.output_tokens
+        row = table.add(traced.request, traced.output_tokens)
         table.rows[row]["arrival"] = 0.0
     snapshot, _ = table.snapshot(0.0, limits, latency)
     problem = Problem(snapshot, objective)
