@@ -9,10 +9,10 @@ from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints, commit, late
 from slosched_solvers.clock import monotonic
 from slosched_solvers.cost import G, Price
 from slosched_solvers.kernel import kernel
-from slosched_solvers.moves import KINDS, LATE, LONGEST_BLOCK, SWAP, move, state
-from slosched_solvers.requests import WEIGHT, Requests
+from slosched_solvers.moves import KINDS, LATE, LONGEST_BLOCK, ON_TIME, SWAP, due, move, state
+from slosched_solvers.requests import LATEST, WEIGHT, Requests
 from slosched_solvers.rollout import ALONE, Trial, replay
-from slosched_solvers.slots import NEVER, Slots
+from slosched_solvers.slots import Slots
 
 SAMPLED = 32  # moves to find the first temperature
 NOWHERE = -1  # no place of the order on trial is shared with the one in force
@@ -105,7 +105,7 @@ def anneal(
         if low < 0:
             pays[kind] *= _MEMORY
             continue
-        promised = rescued(requests, search, low, high)
+        promised, given, until = foreseen(requests, search, low, high)
         for k in range(low, high + 1):
             position[order[k]] = k
         # Metropolis et al. (1953): uphill with probability exp(-delta / T), drawn beforehand, so
@@ -114,10 +114,11 @@ def anneal(
         unlimited = sampling or price.kind == G
         trial = Trial(
             low - settled,
-            high + 1 - settled,
             limit if schedule.stops and not unlimited else np.inf,
             limit - costs[0] if schedule.guesses and not unlimited else np.inf,
             promised,
+            given,
+            until,
         )
         place = low - settled if schedule.resumes else FROM_SCRATCH
         value = run(requests, search, place, trial, price, slots, saved)
@@ -154,15 +155,34 @@ def choose(pays: FloatArray, rng: np.random.Generator) -> int:
 
 
 @kernel
-def rescued(requests: Requests, search: Search, low: int, high: int) -> float:
-    """Weight of those late in the order in force that a move took forward, in a stretch."""
-    weight = 0.0
+def foreseen(requests: Requests, search: Search, low: int, high: int) -> tuple[float, float, float]:
+    """Foresee what a move in a stretch does to those whom it takes far.
+
+    They are taken to have their first tokens when those had them who stood where they stand now.
+
+    Returns
+    -------
+    promised, given
+        Weights of those who come to be on time by it, and of those who come to be late.
+    until
+        When the first of the latter is too late to begin, s.
+    """
+    promised = given = 0.0
+    until = np.inf
     times, first, finish = requests.times[0], search.first[0], search.finish[0]
     for k in range(low, high + 1):
         i = search.order[k]
-        if search.position[i] > k + LONGEST_BLOCK and state(times, first, finish, i) == LATE:
-            weight += times[i, WEIGHT]
-    return weight
+        forward = search.position[i] - k
+        if abs(forward) <= LONGEST_BLOCK:
+            continue
+        in_time = first[search.before[k]] <= due(times, i, finish[i] - first[i])
+        was = state(times, first, finish, i)
+        if forward > 0 and was == LATE and in_time:
+            promised += times[i, WEIGHT]
+        elif forward < 0 and was == ON_TIME and not in_time:
+            given += times[i, WEIGHT]
+            until = min(until, times[i, LATEST])
+    return promised, given, until
 
 
 @kernel
@@ -182,14 +202,16 @@ def run(
     Its mean cost over the scenarios, or infinity if that exceeds the limit.
     """
     scenarios = len(requests.counts)
-    shared, agrees, limit, allowed, promised = trial
+    shared, limit, allowed, promised, given, until = trial
     total = 0.0
     for s in range(scenarios):
         begin = latest(saved, s, place) if place >= 0 else FROM_SCRATCH
         search.begins[s] = begin
         total += replay(
             requests, s, search.order, search.position, search.front[0], begin,
-            Trial(shared, agrees, limit * scenarios - total, allowed * scenarios, promised),
+            Trial(
+                shared, limit * scenarios - total, allowed * scenarios, promised, given, until
+            ),
             price, search.trial_first[s], search.trial_finish[s], slots, saved,
         )  # fmt: skip
         if total == np.inf:
@@ -209,7 +231,7 @@ def cheaper(
     place_all(search)
     limit = np.inf if price.kind == G else search.costs[1]
     saved.filled[:] = False
-    trial = Trial(NOWHERE, NEVER, limit, np.inf, 0.0)
+    trial = Trial(NOWHERE, limit, np.inf, 0.0, 0.0, 0.0)
     value = run(requests, search, FROM_SCRATCH, trial, price, slots, saved)
     if value >= search.costs[1]:
         return False

@@ -66,13 +66,15 @@ class Trial(NamedTuple):
     """How an order relates to the one in force, and when not to run it to its end."""
 
     shared: int  # the first waiting place that differs; checkpoints are saved as far as there
-    agrees: int  # from this waiting place on the orders are the same again
     limit: float  # a cost beyond it is infinite; infinity under `g`, where costs fall as well
     allowed: float  # so much more than the order in force may an order cost at one of its marks
-    promised: float  # and so much more before `agrees`, as some will come to be on time by then
+    promised: float  # and so much more, as some come to be on time by it
+    given: float  # but so much less at first, as some come to be late by it
+    until: float  # s: by then one of these is among the missed
 
 
-ALONE = Trial(NEVER, NEVER, np.inf, np.inf, 0.0)  # an order that is run to its end in any case
+# An order that is run to its end in any case.
+ALONE = Trial(NEVER, limit=np.inf, allowed=np.inf, promised=0.0, given=0.0, until=0.0)
 
 
 @kernel
@@ -135,7 +137,7 @@ def replay(
     counts, times, by_latest = requests.counts[s], requests.times[s], requests.by_latest[s]
     kind, per_latency, per_slope = price
     marks = saved.marks[s]
-    shared, agrees, limit, allowed, promised = trial
+    shared, limit, allowed, promised, given, until = trial
     size = 0
     head = settled  # order[head:] was never admitted
     back = 0  # of slots.returned: preempted for KV, and waits again
@@ -187,6 +189,14 @@ def replay(
     next_stop = settled + (begin + 1) * STRIDE if marks.shape[1] else n
 
     while size + back + n - head > 0:
+        # Whoever waits and is too late to begin is missed by now.
+        while lost_hope < len(by_latest):
+            i = by_latest[lost_hope]
+            if times[i, LATEST] >= now:
+                break
+            lost_hope += 1
+            if position[i] >= head:
+                missed += times[i, WEIGHT]
         if next_stop <= head < n and looked_at != head:
             at, place = (head - settled) // STRIDE, head - settled
             next_stop = settled + (at + 1) * STRIDE
@@ -201,7 +211,7 @@ def replay(
             mark, past = marks[ON_TRIAL, at], marks[IN_FORCE, at]
             mark[MARK_PLACE], mark[NOW], mark[MISSED], mark[SLOPE] = place, now, missed, slope
             mark[OVERDUE], mark[FLOOR], mark[MARK_ON_TIME] = overdue, floor, on_time
-            if past[MARK_PLACE] == place and now >= past[NOW]:
+            if place > shared and past[MARK_PLACE] == place and now >= past[NOW]:
                 here = combine(
                     kind, per_latency, per_slope, n, missed, slope, overdue, floor, on_time
                 )
@@ -209,7 +219,7 @@ def replay(
                     kind, per_latency, per_slope, n, past[MISSED], past[SLOPE], past[OVERDUE],
                     past[FLOOR], past[MARK_ON_TIME],
                 )  # fmt: skip
-                if here - there > allowed + (promised if place < agrees else 0.0):
+                if here - there > allowed + promised - (given if now < until else 0.0):
                     return np.inf
         # 1. KV for one token of each decoding request, or the last one admitted goes.
         preempted = False
@@ -313,8 +323,12 @@ def replay(
         while spoke < queued and prefill[prompts[spoke]] == 0:
             c = prompts[spoke]
             spoke += 1
+            i = row[c]
             first_at[c] = min(first_at[c], now)
-            first[row[c]] = first_at[c]
+            first[i] = first_at[c]
+            if counted[c] == 0 and first_at[c] > times[i, FIRST_BY]:
+                counted[c] = 1
+                missed += times[i, WEIGHT]
             left[c] -= 1
             due[c] = steps + left[c]
             soonest[c // BLOCK] = min(soonest[c // BLOCK], due[c])
@@ -375,14 +389,6 @@ def replay(
                     else:
                         on_time += 1
                 next_due = min(next_due, soonest[block])
-            # Whoever waits and is too late to begin is missed by now.
-            while lost_hope < len(by_latest):
-                i = by_latest[lost_hope]
-                if times[i, LATEST] >= now:
-                    break
-                lost_hope += 1
-                if position[i] >= head:
-                    missed += times[i, WEIGHT]
             floor = latency + owed_ages + owed * now + owed_service
             if (
                 combine(kind, per_latency, per_slope, n, missed, slope, overdue, floor, on_time)

@@ -132,7 +132,7 @@ def test_a_replay_from_a_checkpoint_ends_like_one_from_scratch(
         position[trial] = np.arange(len(trial))
         found = replay(
             evaluate.requests, s, trial, position, evaluate.settled, begin,
-            Trial(place, waiting, limit, np.inf, 0.0), evaluate.price,
+            Trial(place, limit, np.inf, 0.0, 0.0, 0.0), evaluate.price,
             evaluate.first[s], evaluate.finish[s], evaluate.slots, saved,
         )  # fmt: skip
         if np.isinf(found):
