@@ -7,12 +7,11 @@ import numpy as np
 
 from slosched.core.latency import LinearLatency
 from slosched.core.request import Request
-from slosched.core.snapshot import LIVE, SCENARIOS, UNRANKED, EngineLimits, Snapshot
+from slosched.core.snapshot import LIVE, UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import IntArray, LiveArray
 
 _FIRST_CAPACITY = 64
 NOBODY = -1  # serial of a free row; where a row was taken out of a list
-PREDICTED = (*SCENARIOS, "first_guess", "predict_at")
 
 
 class LiveTable:
@@ -22,12 +21,15 @@ class LiveTable:
     ----------
     rows
         Shape (capacity,), dtype `LIVE`. Engines write progress into the rows of their requests;
-        `passes` is right in snapshots, and after `count_passes`.
+        `passes` is brought up to date by snapshots.
     version
         Grows whenever a request comes, goes, or changes between waiting and running.
     """
 
     def __init__(self) -> None:
+        from slosched.core.gather import gather  # brings numba
+
+        self._gather = gather
         self.rows: LiveArray = np.zeros(_FIRST_CAPACITY, dtype=LIVE)
         self.version = 0
         self._requests: list[Request | None] = [None] * _FIRST_CAPACITY
@@ -99,39 +101,28 @@ class LiveTable:
         """Note that a request got a slot; whoever came before it and still waits was passed."""
         rows = self.rows
         serial = int(rows["serial"][row])
-        rows["passes"][row] += sum(serial < other for other in self._admitted)
+        rows["passes"][row] += self._yet_to_be_counted(serial)
         self._admitted.append(serial)
         rows["running"][row] = True
         rows["admitted_at"][row] = rows["produced"][row]
         self.version += 1
 
-    def count_passes(self) -> None:
-        """Bring `passes` up to date, which is done now and then, for speed."""
-        if self._admitted:
-            rows, live = self.rows, self.live()
-            serial, waiting = rows["serial"][live], ~rows["running"][live]
-            before = np.searchsorted(np.sort(self._admitted), serial)
-            rows["passes"][live] += waiting * (len(self._admitted) - before)
-            self._admitted.clear()
-
     def preempt(self, row: int, prefill: int) -> None:
         """Note that a request lost its slot and its KV, and has to compute `prefill` tokens."""
-        self.count_passes()  # none of which was of it
         live = self.rows[row]
+        live["passes"] -= self._yet_to_be_counted(live["serial"])  # none of which passed it
         live["running"], live["context"], live["prefill"] = False, 0, prefill
         self.version += 1
+
+    def _yet_to_be_counted(self, serial: int) -> int:
+        return sum(serial < other for other in self._admitted)
 
     def live(self) -> IntArray:
         """Rows of all live requests, in order of arrival; not to be written to."""
         if self._live is None:
-            self._live = self._in_order.rows()
-            self._live.flags.writeable = False
+            listed = self._in_order.listed()
+            self._live = listed[listed != NOBODY]
         return self._live
-
-    def set_lengths(self, rows: IntArray, predicted: LiveArray) -> None:
-        """Write down predicted lengths: the columns `PREDICTED`, for each of the rows."""
-        for name in PREDICTED:
-            self.rows[name][rows] = predicted[name]
 
     def snapshot(
         self,
@@ -147,12 +138,13 @@ class LiveTable:
         into
             Memory to copy to, if it is enough: it takes longer to come by some than to copy.
         """
-        self.count_passes()
-        rows = self.live()
-        if into is None or len(into) < len(rows):
+        if into is None or len(into) < len(self):
             into = np.empty(len(self.rows), dtype=LIVE)
-        live = self.rows.take(rows, out=into[: len(rows)], mode="clip")
-        return Snapshot(now, live, limits, latency), rows
+        rows, admitted = np.empty(len(self), dtype=np.int64), sorted(self._admitted)
+        listed = self._in_order.listed()
+        self._gather(self.rows, listed, np.array(admitted, dtype=np.int64), into, rows)
+        self._admitted.clear()
+        return Snapshot(now, into[: len(rows)], limits, latency), rows
 
     def _grow(self) -> None:
         capacity = len(self.rows)
@@ -180,10 +172,9 @@ class _InOrder:
         # numpy's own search lets go of the interpreter's lock, and waits to have it back.
         self._rows[bisect_left(self._serials, serial, 0, self._end)] = NOBODY
 
-    def rows(self) -> IntArray:
-        """Return a copy of what is there."""
-        rows = self._rows[: self._end]
-        return rows[rows != NOBODY]
+    def listed(self) -> IntArray:
+        """List the rows, with NOBODY in between; it is to be read before anything changes."""
+        return self._rows[: self._end]
 
     def _tidy_up(self) -> None:
         """Make as much room again as is in use."""

@@ -1,5 +1,9 @@
 """The plan in force: what it decided, how old it is, and whom it does not know."""
 
+from bisect import bisect_right
+
+import numpy as np
+
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import Plan, nobody
@@ -7,7 +11,7 @@ from slosched.core.snapshot import UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import IntArray
 from slosched.planner.decision import Decision
 from slosched.planner.job import Job
-from slosched.planner.ranks import newcomer_rank, put_in_force
+from slosched.planner.ranks import PLANNED, PROMOTED, newcomer_rank
 
 _PLANS_TO_WAIT = 3  # a newcomer may have to wait for the solve in flight, then for its own
 
@@ -22,6 +26,9 @@ class InForce:
     """
 
     def __init__(self, table: LiveTable) -> None:
+        from slosched.planner import kernels  # brings numba
+
+        self._kernels = kernels
         self.version = 0
         self._table = table
         self._gates: tuple[int | None, int | None] = (None, None)
@@ -39,13 +46,31 @@ class InForce:
         """Whether the plan in force is about a newer state than a job's."""
         return self._taken_at is not None and job.snapshot.now < self._taken_at
 
-    def put(self, job: Job, plan: Plan, promoted: IntArray, now: float) -> None:
-        """Let a plan take the place of the one before."""
-        self._preempt = put_in_force(self._table.rows, job, plan, promoted)
+    def put(self, job: Job, plan: Plan, promoted: IntArray, now: float) -> bool:
+        """Let a plan take the place of the one before; no plan does if all are gone whom it knew.
+
+        Parameters
+        ----------
+        promoted
+            Rows of the snapshot that are at the front of the plan, in this order.
+        """
+        rows, at, live = self._table.rows, job.rows, job.snapshot.live
+        there = 0
+        for order, least in ((plan.order, PLANNED), (promoted, PROMOTED)):
+            there += self._kernels.give_ranks(
+                rows, at, live, np.ascontiguousarray(order, np.int64), least
+            )
+        if not there:
+            self.drop()
+            return False
+        victims = at[plan.preempt]
+        same = rows["serial"][victims] == live["serial"][plan.preempt]
+        self._preempt = victims[same & rows["running"][victims]]
         self._gates = plan.max_num_seqs, plan.max_num_batched_tokens
         self._taken_at, self._delay = job.snapshot.now, now - job.snapshot.now
-        self._known = int(job.snapshot.live["serial"][-1])
+        self._known = int(live["serial"][-1])
         self.version += 1
+        return True
 
     def drop(self) -> None:
         """Forget the plan: all whom it knew are gone."""
@@ -53,7 +78,8 @@ class InForce:
 
     def forget_makeshift_ranks(self, snapshot: Snapshot) -> None:
         """Mark in a snapshot whom the plan does not know: their rank is no part of any plan."""
-        snapshot.live["rank"][snapshot.live["serial"] > self._known] = UNRANKED
+        known = bisect_right(snapshot.live["serial"], self._known)
+        snapshot.live["rank"][known:] = UNRANKED
 
     def came(self, row: int) -> None:
         """Take note of a newcomer."""

@@ -12,12 +12,6 @@ from slosched.core.types import FloatArray, IntArray, LiveArray
 MOST_TOKENS = 2.0**24  # no answer is longer; arithmetic on lengths stays exact
 
 
-def due(produced: IntArray, predict_at: IntArray) -> IntArray:
-    """Say whose lengths are to be predicted, for the first time or again."""
-    found: IntArray = np.flatnonzero(produced >= predict_at)
-    return found
-
-
 def predict(
     live: LiveArray, rows: IntArray, requests: Sequence[Request], predictor: Predictor, every: int
 ) -> None:

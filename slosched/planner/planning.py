@@ -19,9 +19,7 @@ from slosched.planner.experience import Experience
 from slosched.planner.failures import Failures
 from slosched.planner.in_force import InForce
 from slosched.planner.job import Job, Solved
-from slosched.planner.lengths import due
 from slosched.planner.margin import Learned, Margin, MarginRule
-from slosched.planner.ranks import still_there
 from slosched.planner.samples import sample_table, snapshots_of
 from slosched.planner.workers import Inline, Worker
 
@@ -78,6 +76,9 @@ class Planner:
         max_plan_age: float = 1.0,
         patience: float = 1.0,
     ) -> None:
+        from slosched.planner import kernels  # brings numba
+
+        self._kernels = kernels
         self.table = LiveTable()
         self.plans = 0
         self._policy, self._guard = policy, guard
@@ -214,8 +215,7 @@ class Planner:
         return changed or self.plan_age(self._now) > self._max_plan_age
 
     def _is_anyone_due(self) -> bool:
-        rows, live = self.table.rows, self.table.live()
-        return len(due(rows["produced"][live], rows["predict_at"][live])) > 0
+        return len(self._kernels.due(self.table.rows, self.table.live())) > 0
 
     def _renew(self) -> None:
         """Let the worker plan; while it is in trouble, rank by the fallback at once."""
@@ -228,7 +228,7 @@ class Planner:
         snapshot, rows = self.table.snapshot(self._now, self._limits, self._latency, self._spare)
         self._spare = None
         self._in_force.forget_makeshift_ranks(snapshot)
-        whom = due(snapshot.live["produced"], snapshot.live["predict_at"])
+        whom = self._kernels.due(self.table.rows, rows)
         requests = [self.table.request(row) for row in rows[whom].tolist()]
         job = Job(snapshot, rows, self._policy, self._guard, self._experience, whom, requests)
         self._stale, self._seen_version = False, self.table.version
@@ -267,15 +267,11 @@ class Planner:
             return
         self._failing = False
         outdated = self._in_force.is_newer(job)  # as the fallback was faster
-        if not outdated and not still_there(self.table.rows, job).any():  # the engine was
-            outdated = True
-            self._in_force.drop()  # which knew nobody else
-        if outdated:
+        if outdated or not self._in_force.put(job, plan, solved.promoted, now):
             self._stale = True
             self._experience.take_back(job.snapshot.now)
             return
         self.plans += 1
-        self._in_force.put(job, plan, solved.promoted, now)
 
     def _hear(self, solved: Solved) -> None:
         """Take what was predicted on the way to a plan, and what went wrong."""
@@ -283,8 +279,7 @@ class Planner:
             self._failures.note(*mishap)
         job = solved.job
         self._stale |= self._in_trouble and len(job.due) > 0  # whoever sorts meanwhile had to guess
-        there = job.due[still_there(self.table.rows, job, job.due)]
-        self.table.set_lengths(job.rows[there], job.snapshot.live[there])
+        self._kernels.take_lengths(self.table.rows, job.rows, job.snapshot.live, job.due)
 
     def _fall_back(self, job: Job) -> None:
         solved = replace(job, policy=self._fallback, experience=None).solve()
@@ -336,10 +331,14 @@ class Planner:
         table, rehearsal = sample_table(), self._experience.afresh()
         for snapshot in snapshots_of(table, limits, latency):
             rows = np.arange(len(snapshot))
-            requests = [table.request(row) for row in rows.tolist()]
-            job = Job(snapshot, rows, self._policy, self._guard, rehearsal, rows, requests)
-            for mishap in job.solve().mishaps:
+            whom = self._kernels.due(table.rows, rows)
+            requests = [table.request(row) for row in rows[whom].tolist()]
+            job = Job(snapshot, rows, self._policy, self._guard, rehearsal, whom, requests)
+            solved = job.solve()
+            for mishap in solved.mishaps:
                 self._failures.note(*mishap)
+            self._kernels.take_lengths(table.rows.copy(), rows, snapshot.live, whom)
+            InForce(table).put(job, solved.plan or Plan(rows), solved.promoted, 0.0)
 
     def close(self) -> None:
         """Stop planning beside the engine; a solve that hangs is not waited for."""

@@ -5,52 +5,12 @@ promoted; who came after the plan and cannot wait for the next; who is in the pl
 came after it and can wait. The two that the plan does not know are in order of arrival.
 """
 
-import numpy as np
-
 from slosched.core.latency import LinearLatency
-from slosched.core.plan import Plan
 from slosched.core.snapshot import EngineLimits
-from slosched.core.types import BoolArray, IntArray, LiveArray, LiveRow
-from slosched.planner.job import Job
+from slosched.core.types import LiveRow
 
 _BAND = 2**60
 PROMOTED, FRONT, PLANNED, BEHIND = -2 * _BAND, -_BAND, 0, _BAND
-
-
-def still_there(rows: LiveArray, job: Job, whom: IntArray | None = None) -> BoolArray:
-    """Which requests of a job's snapshot, or some of them, are in the same row of the table still.
-
-    Shape (n,), or that of `whom`, which are rows of the snapshot.
-    """
-    at, serial = job.rows, job.snapshot.live["serial"]
-    if whom is not None:
-        at, serial = at[whom], serial[whom]
-    same: BoolArray = rows["serial"][at] == serial
-    return same
-
-
-def put_in_force(rows: LiveArray, job: Job, plan: Plan, promoted: IntArray) -> IntArray:
-    """Give everybody whom the plan knows its rank.
-
-    Parameters
-    ----------
-    rows
-        The table's rows, which may have changed hands since the job's snapshot.
-    promoted
-        Rows of the snapshot that are at the front of the plan, in this order.
-
-    Returns
-    -------
-    Table rows that the plan preempts, and that are still running.
-    """
-    there = still_there(rows, job)
-    rank = np.empty(len(job.rows), dtype=np.int64)
-    rank[plan.order] = PLANNED + np.arange(len(rank))
-    rank[promoted] = PROMOTED + np.arange(len(promoted))
-    rows["rank"][job.rows[there]] = rank[there]
-    preempt: IntArray = job.rows[plan.preempt[there[plan.preempt]]]
-    running: BoolArray = rows["running"][preempt]
-    return preempt[running]
 
 
 def newcomer_rank(

@@ -51,6 +51,13 @@ def fit(observed: FloatArray, believed: FloatArray) -> FloatArray:
 
 
 @njit(cache=True)
+def fit_both(decodes: FloatArray, prefills: FloatArray, believed: FloatArray) -> FloatArray:
+    """Fit the coefficients to steps without and with prefill, each as in `fit`."""
+    found: FloatArray = fit(np.concatenate((decodes, prefills)), believed)
+    return found
+
+
+@njit(cache=True)
 def _normal_equations(
     observed: FloatArray, believed: FloatArray
 ) -> tuple[FloatArray, FloatArray, float, int]:

@@ -98,3 +98,12 @@ def places(live: LiveArray, rows: IntArray, goal: IntArray) -> tuple[IntArray, b
             found[k] += _SPAN
         ordered = ordered and (k == 0 or found[k - 1] <= found[k])
     return found, ordered
+
+
+@njit(cache=True)
+def by_rank(live: LiveArray, rows: IntArray) -> IntArray:
+    """Sort rows of the table by rank; those of equal rank stay as they are."""
+    ranks = np.empty(len(rows), dtype=np.int64)
+    for k in range(len(rows)):
+        ranks[k] = live[rows[k]].rank
+    return rows[np.argsort(ranks, kind="mergesort")]

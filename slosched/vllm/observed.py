@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from slosched.core.latency import LinearLatency
-from slosched.core.types import FloatArray
 
 _KEPT = 256  # of each kind of step
 _REFIT = 64
@@ -33,17 +32,18 @@ class ObservedLatency:
     """
 
     def __init__(self, initial: LinearLatency) -> None:
-        from slosched.vllm.fitting import fit  # brings numba
+        from slosched.vllm.fitting import fit_both  # brings numba
 
-        self._fit = fit
-        self._fit(np.ones((4, 4)), np.ones(4))  # compiles it
+        self._fit = fit_both
         self.model = initial
         # Steps that were given to the engine: any object for each, its shape, and when.
         self._in_flight: deque[tuple[object, StepShape, float]] = deque()
-        # What steps computed and took: the newest, and those of pure decoding, then with prefill.
-        self._new: list[tuple[float, ...]] = []
-        self._kept = [np.empty((0, len(StepShape._fields) + 1)) for _ in (False, True)]
+        # What the newest steps computed and took: those of pure decoding, then with prefill.
+        self._kept = np.ones((2, _KEPT, len(StepShape._fields) + 1))
+        self._seen = [0, 0]  # of each, so far
+        self._since_fit = 0
         self._last_finish = -np.inf
+        self._fit(*self._kept, np.ones(4))  # compiles it
 
     def start(self, step: object, shape: StepShape, now: float) -> None:
         """Note that the engine was given a step; any object may stand for it."""
@@ -64,20 +64,18 @@ class ObservedLatency:
     def _add(self, shape: StepShape, seconds: float) -> None:
         if seconds <= 0:
             return
-        self._new.append((*shape, seconds))
-        if len(self._new) >= _REFIT:
-            self._keep(np.array(self._new))
-            self._new.clear()
-            self._refit(np.concatenate(self._kept))
+        kind = shape.prefill_tokens > 0
+        self._kept[int(kind), self._seen[kind] % _KEPT] = (*shape, seconds)
+        self._seen[kind] += 1
+        self._since_fit += 1
+        if self._since_fit >= _REFIT:
+            self._since_fit = 0
+            self._refit()
 
-    def _keep(self, steps: FloatArray) -> None:
-        prefill = steps[:, 0] > 0
-        for kind, same in enumerate((~prefill, prefill)):
-            self._kept[kind] = np.concatenate((self._kept[kind], steps[same]))[-_KEPT:]
-
-    def _refit(self, observed: FloatArray) -> None:
+    def _refit(self) -> None:
         model = self.model
         believed = np.array(
             [model.base, model.per_prefill_token, model.per_sequence, model.per_context_token]
         )
-        self.model = LinearLatency(*self._fit(observed, believed).tolist())
+        decodes, prefills = (kept[:seen] for kept, seen in zip(self._kept, self._seen, strict=True))
+        self.model = LinearLatency(*self._fit(decodes, prefills, believed).tolist())

@@ -118,7 +118,7 @@ class PlannedQueue(RequestQueue):
             rows = np.append(self._planned[self._head :], np.array(since, dtype=np.int64))
         else:
             rows = np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
-        self._planned = rows[self._stock.ranks(rows).argsort(kind="stable")]
+        self._planned = self._stock.by_rank(rows)
         self._head, self._since, self._fresh, self._complete = 0, [], [], True
 
     def _first(self) -> tuple[int, bool]:

@@ -57,10 +57,10 @@ class Stock:
         """Row of a request, None if it has none."""
         return self._row_of.get(request.request_id)
 
-    def ranks(self, rows: IntArray) -> IntArray:
-        """Places in the plan, the least goes first."""
-        ranks: IntArray = self._table.rows["rank"][rows]
-        return ranks
+    def by_rank(self, rows: IntArray) -> IntArray:
+        """Sort rows by place in the plan, the least goes first."""
+        ordered: IntArray = self._kernels.by_rank(self._table.rows, rows)
+        return ordered
 
     def rank(self, row: int) -> int:
         """Place in the plan of one."""
@@ -232,6 +232,7 @@ class Stock:
         """Call each kernel once, with nobody in it."""
         live, nobody = self._table.rows, _NOBODY
         self._kernels.places(live, nobody, self._goal)
+        self._kernels.by_rank(live, nobody)
         self._kernels.advance(live, nobody, self._tokens, self._goal, self._prompt)
         self._kernels.place(live.copy(), 0, 0, self._goal, self._prompt)
 

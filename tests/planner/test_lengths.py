@@ -8,7 +8,8 @@ import pytest
 
 from slosched import Request
 from slosched.core.types import FloatArray, IntArray, LiveArray
-from slosched.planner.lengths import due, predict
+from slosched.planner.kernels import due
+from slosched.planner.lengths import predict
 from tests.planner.parts import request, table_of
 
 
@@ -23,7 +24,8 @@ class Says:
 
 
 def whom(live: LiveArray) -> IntArray:
-    return due(live["produced"], live["predict_at"])
+    found: IntArray = due(live, np.arange(len(live)))
+    return found
 
 
 def test_the_first_guess_stays_whatever_is_predicted_later() -> None:

@@ -10,7 +10,8 @@ from slosched import Plan, Snapshot
 from slosched.core.live import LiveTable
 from slosched.core.snapshot import UNRANKED
 from slosched.core.types import IntArray
-from slosched.planner.ranks import BEHIND, FRONT, PLANNED, PROMOTED, newcomer_rank, put_in_force
+from slosched.planner.in_force import InForce
+from slosched.planner.ranks import BEHIND, FRONT, PLANNED, PROMOTED, newcomer_rank
 from tests.planner.parts import LIMITS, Newest, job_of, request
 from tests.strategies import LATENCY
 
@@ -53,7 +54,9 @@ def test_a_plan_reaches_nobody_but_those_it_is_about(
         if data.draw(st.booleans()):
             table.admit(row)
 
-    preempt = put_in_force(table.rows, job, plan, promoted.astype(np.int64))
+    in_force = InForce(table)
+    in_force.put(job, plan, promoted.astype(np.int64), 0.0)
+    preempt = in_force.decide(LIMITS).preempt
     place = {f"r{i}": int(np.flatnonzero(plan.order == i)[0]) for i in range(len(known))}
     for name in known:
         if name in table:

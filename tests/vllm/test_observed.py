@@ -97,7 +97,8 @@ def test_lost_and_unknown_steps_do_not_count() -> None:
     observed.finish("known", 2.0)
     observed.finish("unknown", 3.0)
     assert not observed._in_flight
-    assert [step[-1] for step in observed._new] == [1.0]
+    assert observed._seen == [1, 0]
+    assert observed._kept[0, 0].tolist() == [*shape, 1.0]
 
 
 @given(

@@ -31,8 +31,8 @@ class Ranked:
     def rank(self, row: int) -> int:
         return self.places.get(row, 10**6)
 
-    def ranks(self, rows: IntArray) -> IntArray:
-        return np.array([self.rank(row) for row in rows.tolist()], dtype=np.int64)
+    def by_rank(self, rows: IntArray) -> IntArray:
+        return np.array(sorted(rows.tolist(), key=self.rank), dtype=np.int64)
 
 
 def queue(stock: Ranked, *requests: Waiting) -> Any:

@@ -1,0 +1,71 @@
+"""What planning does to all live requests inside of an engine's step, compiled.
+
+Imported when a planner is built and not before: vLLM on CPU does not start where numba was
+imported first. Compiled for int64 and contiguous arrays; others would be compiled for in a step.
+"""
+
+import numpy as np
+from numba import njit
+
+from slosched.core.types import IntArray, LiveArray
+
+
+@njit(cache=True)
+def due(rows: LiveArray, at: IntArray) -> IntArray:
+    """Say whose lengths are to be predicted, for the first time or again.
+
+    Returns
+    -------
+    Places in `at`, which are rows of the table.
+    """
+    found, n = np.empty(len(at), dtype=np.int64), 0
+    for k in range(len(at)):
+        if rows[at[k]].produced >= rows[at[k]].predict_at:
+            found[n] = k
+            n += 1
+    return found[:n].copy()
+
+
+@njit(cache=True)
+def give_ranks(rows: LiveArray, at: IntArray, live: LiveArray, order: IntArray, least: int) -> int:
+    """Write the ranks of an order into the table; return how many of it are there still.
+
+    Parameters
+    ----------
+    rows
+        The table's.
+    at, live
+        Shape (n,): a snapshot of it, and which rows it has.
+    order
+        Rows of the snapshot, some or all.
+    least
+        Rank of the first.
+    """
+    there = 0
+    for place in range(len(order)):
+        request = rows[at[order[place]]]
+        if request.serial == live[order[place]].serial:
+            request.rank = least + place
+            there += 1
+    return there
+
+
+@njit(cache=True)
+def take_lengths(rows: LiveArray, at: IntArray, live: LiveArray, whom: IntArray) -> None:
+    """Write what a snapshot came to say of some lengths into the table, of who is there still.
+
+    Parameters
+    ----------
+    rows
+        The table's.
+    at, live
+        Shape (n,): a snapshot of it, and which rows it has.
+    whom
+        Rows of the snapshot.
+    """
+    for k in whom:
+        request, predicted = rows[at[k]], live[k]
+        if request.serial == predicted.serial:
+            request.short, request.length = predicted.short, predicted.length
+            request.long, request.first_guess = predicted.long, predicted.first_guess
+            request.predict_at = predicted.predict_at
