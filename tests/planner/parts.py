@@ -1,5 +1,6 @@
 """Small parts for tests of the planner: policies that can be watched, held up, or broken."""
 
+import time
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -10,8 +11,11 @@ from slosched.core.live import LiveTable
 from slosched.core.plan import nobody
 from slosched.core.protocols import Policy
 from slosched.core.types import IntArray
+from slosched.planner import Beside, Planner, Worker
 from slosched.planner.job import Job
+from slosched.policies.fcfs import Fcfs
 from slosched.policies.guard import NoGuard
+from slosched.predictors.oracle import Oracle
 from tests.strategies import LATENCY
 
 LIMITS = EngineLimits(2, 64, 16, 100)
@@ -19,6 +23,27 @@ LIMITS = EngineLimits(2, 64, 16, 100)
 
 def request(i: int, **limits: float) -> Request:
     return Request(f"r{i}", float(i), 10, Slo(**limits))
+
+
+def make(policy: Policy, worker: Worker | None = None, **options: float) -> Planner:
+    lengths = Oracle(lengths={f"r{i}": 20 for i in range(50)})
+    return Planner(policy, lengths, NoGuard(), Fcfs(), worker=worker, **options)  # type: ignore[arg-type]
+
+
+def step(planner: Planner, now: float) -> IntArray:
+    """Plan as an engine does that does nothing else, and return the order of the live rows."""
+    decision = planner.plan(now, LIMITS, LATENCY)
+    assert decision.max_num_seqs <= LIMITS.max_num_seqs
+    planner.hand_over()
+    live = planner.table.live()
+    ranked: IntArray = np.argsort(planner.table.rows["rank"][live])
+    return ranked
+
+
+def thread_is_done_with(worker: Beside) -> None:
+    """Wait for the thread; its newest result stays with it."""
+    while worker.busy:
+        time.sleep(1e-3)
 
 
 def table_of(n: int) -> LiveTable:

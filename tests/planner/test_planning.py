@@ -1,39 +1,29 @@
 """The planner, step by step, on a clock that the tests move."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from threading import Event
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from slosched import EngineLimits, Plan, Request, Slo, Snapshot
-from slosched.core.protocols import Policy
-from slosched.core.types import FloatArray, IntArray, LiveArray
-from slosched.planner import Beside, Charged, Fixed, Inline, Planner, Worker
+from slosched.core.types import IntArray, LiveArray
+from slosched.planner import Beside, Charged, Fixed, Inline, Planner
 from slosched.policies.fcfs import Fcfs
 from slosched.policies.guard import BoundedPasses, NoGuard
 from slosched.predictors.history import History
 from slosched.predictors.oracle import Oracle
-from tests.planner.parts import LIMITS, Faulty, Held, Newest, request
+from tests.planner.parts import (
+    LIMITS,
+    Faulty,
+    Held,
+    Newest,
+    make,
+    request,
+    step,
+    thread_is_done_with,
+)
 from tests.strategies import LATENCY
-
-
-def make(policy: Policy, worker: Worker | None = None, **options: float) -> Planner:
-    lengths = Oracle(lengths={f"r{i}": 20 for i in range(50)})
-    return Planner(policy, lengths, NoGuard(), Fcfs(), worker=worker, **options)  # type: ignore[arg-type]
-
-
-def step(planner: Planner, now: float) -> IntArray:
-    """Plan as an engine does that does nothing else, and return the order of the live rows."""
-    decision = planner.plan(now, LIMITS, LATENCY)
-    assert decision.max_num_seqs <= LIMITS.max_num_seqs
-    planner.hand_over()
-    live = planner.table.live()
-    ranked: IntArray = np.argsort(planner.table.rows["rank"][live])
-    return ranked
 
 
 def test_a_plan_comes_into_force_when_it_is_paid_for() -> None:
@@ -233,12 +223,6 @@ def test_a_policy_that_hangs_leaves_the_greedy_order_until_it_comes_back() -> No
     planner.close()
 
 
-def thread_is_done_with(worker: Beside) -> None:
-    """Wait for the thread; its newest result stays with it."""
-    while worker.busy:
-        time.sleep(1e-3)
-
-
 def test_what_comes_too_late_does_not_undo_what_is_newer() -> None:
     """A hung solve's plan is older than the order that the fallback has made since."""
     policy, worker = Held(), Beside()
@@ -294,121 +278,6 @@ def test_who_was_promoted_goes_before_newcomers_in_haste() -> None:
         step(planner, now)
     planner.add(Request("hasty", 0.1, 10, Slo(ttft=0.05)))
     assert list(step(planner, 0.1)) == [0, 1]
-
-
-# -- predictions -------------------------------------------------------------------------------
-
-
-@dataclass
-class Says:
-    length: float
-    asked: int = field(default=0)
-
-    def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
-        self.asked += len(requests)
-        return np.maximum(self.length - produced.astype(float), 1.0)
-
-
-@pytest.mark.parametrize(("worker", "asked"), [(Inline(), 2), (Charged(0.01), 1)])
-def test_lengths_are_predicted_for_plans_and_planned_for_alone_only_if_that_is_free(
-    worker: Worker, asked: int
-) -> None:
-    says, policy = Says(100.0), Newest()
-    planner = Planner(
-        policy, says, NoGuard(), Fcfs(), worker=worker, repredict_tokens=50, max_plan_age=9.0
-    )
-    row = planner.add(request(0))
-    step(planner, 0.0)
-    planner.table.rows["produced"][row] = 50
-    step(planner, 1.0)
-    assert says.asked == len(policy.seen) == asked
-    says.length = 300.0
-    planner.add(request(1))
-    for now in (2.0, 3.0):
-        step(planner, now)
-    assert says.asked == 3
-    assert planner.table.rows["length"][row] == 300 - 200 * (asked - 1)
-
-
-def test_a_newcomer_is_expected_to_be_as_long_as_others_were() -> None:
-    planner = Planner(Newest(), Says(100.0), NoGuard(), Fcfs())
-    for i in range(200):
-        planner.add(request(i))
-        step(planner, float(i))
-        planner.finish(f"r{i}", 30, i + 0.5)
-    row = planner.add(request(200))
-    assert planner.table.rows["length"][row] == pytest.approx(30, abs=5)
-
-
-def test_a_newcomer_is_expected_to_say_no_more_than_it_may() -> None:
-    planner = make(Newest())
-    row = planner.add(Request("brief", 0.0, 10, Slo(e2e=2.0), max_tokens=5))
-    assert planner.table.rows["length"][row] == 5
-
-
-@dataclass
-class Stuck:
-    """A predictor that does not come back from a call until a test lets it."""
-
-    call: str
-    begun: Event = field(default_factory=Event)
-    released: Event = field(default_factory=Event)
-
-    def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
-        self._maybe("remaining")
-        return np.full(len(requests), 100.0) - produced
-
-    def observe(self, request: Request, output_tokens: int) -> None:
-        del request, output_tokens
-        self._maybe("observe")
-
-    def _maybe(self, call: str) -> None:
-        if call == self.call:
-            self.begun.set()
-            self.released.wait()
-
-
-@pytest.mark.parametrize("call", ["remaining", "observe"])
-def test_a_predictor_that_hangs_leaves_the_greedy_order(call: str) -> None:
-    """Law 14: nobody but the thread asks it."""
-    stuck, worker = Stuck(call), Beside()
-    planner = Planner(Newest(), stuck, NoGuard(), Fcfs(), worker=worker, patience=1.0)
-    planner.add(request(0, ttft=60.0))
-    planner.finish("r0", 9, 0.0)
-    for i in (1, 2):
-        planner.add(request(i, ttft=60.0))
-    step(planner, 0.0)
-    stuck.begun.wait()
-    planner.add(request(3, ttft=60.0))
-    step(planner, 1.1)
-    assert list(step(planner, 1.2)) == [0, 1, 2]
-    assert planner.failures == 1
-    stuck.released.set()
-    thread_is_done_with(worker)
-    assert list(step(planner, 1.3)) == [2, 1, 0]
-    planner.close()
-
-
-@pytest.mark.parametrize("error", [RuntimeError("no model"), SystemExit(1)])
-def test_a_predictor_that_fails_is_to_blame_itself(error: BaseException) -> None:
-    """Law 14."""
-
-    class Broken:
-        def remaining(self, *_: object) -> FloatArray:
-            raise error
-
-        def observe(self, *_: object) -> None:
-            raise error
-
-    planner = Planner(Newest(), Broken(), NoGuard(), Fcfs())
-    with capture_logs() as logs:
-        planner.add(request(0))
-        step(planner, 0.0)
-        planner.finish("r0", 9, 0.0)
-        planner.add(request(1))
-        step(planner, 1.0)
-    assert [entry["event"] for entry in logs] == ["prediction_failed", "learning_failed"]
-    assert planner.plans == 2
 
 
 # -- from start to end -------------------------------------------------------------------------
