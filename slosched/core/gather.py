@@ -13,7 +13,7 @@ from slosched.core.types import IntArray, LiveArray
 @njit(cache=True)
 def gather(
     rows: LiveArray, in_order: IntArray, admitted: IntArray, live: LiveArray, at: IntArray
-) -> int:
+) -> None:
     """Copy all live rows, once passes are counted in them.
 
     Parameters
@@ -25,11 +25,7 @@ def gather(
     admitted
         Serials of who got a slot since passes were counted, in order.
     live, at
-        Written: copies of the rows, and which rows they are.
-
-    Returns
-    -------
-    How many there are.
+        Written: copies of the rows, and which rows they are; for as many as are live.
     """
     n = before = 0
     for row in in_order:
@@ -43,4 +39,3 @@ def gather(
         live[n] = request
         at[n] = row
         n += 1
-    return n

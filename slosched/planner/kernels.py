@@ -35,7 +35,7 @@ def give_ranks(rows: LiveArray, at: IntArray, live: LiveArray, order: IntArray, 
     rows
         The table's.
     at, live
-        Shape (n,): a snapshot of it, and which rows it has.
+        Shape (n,): which rows a snapshot of it has, and the snapshot.
     order
         Rows of the snapshot, some or all.
     least
@@ -56,12 +56,10 @@ def take_lengths(rows: LiveArray, at: IntArray, live: LiveArray, whom: IntArray)
 
     Parameters
     ----------
-    rows
-        The table's.
-    at, live
-        Shape (n,): a snapshot of it, and which rows it has.
     whom
         Rows of the snapshot.
+    rows, at, live
+        As for `give_ranks`.
     """
     for k in whom:
         request, predicted = rows[at[k]], live[k]

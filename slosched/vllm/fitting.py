@@ -52,7 +52,7 @@ def fit(observed: FloatArray, believed: FloatArray) -> FloatArray:
 
 @njit(cache=True)
 def fit_both(decodes: FloatArray, prefills: FloatArray, believed: FloatArray) -> FloatArray:
-    """Fit the coefficients to steps without and with prefill, each as in `fit`."""
+    """Fit the coefficients to steps without and with prefill, together."""
     found: FloatArray = fit(np.concatenate((decodes, prefills)), believed)
     return found
 

@@ -41,7 +41,6 @@ class ObservedLatency:
         # What the newest steps computed and took: those of pure decoding, then with prefill.
         self._kept = np.ones((2, _KEPT, len(StepShape._fields) + 1))
         self._seen = [0, 0]  # of each, so far
-        self._since_fit = 0
         self._last_finish = -np.inf
         self._fit(*self._kept, np.ones(4))  # compiles it
 
@@ -64,12 +63,10 @@ class ObservedLatency:
     def _add(self, shape: StepShape, seconds: float) -> None:
         if seconds <= 0:
             return
-        kind = shape.prefill_tokens > 0
-        self._kept[int(kind), self._seen[kind] % _KEPT] = (*shape, seconds)
+        kind = int(shape.prefill_tokens > 0)
+        self._kept[kind, self._seen[kind] % _KEPT] = (*shape, seconds)
         self._seen[kind] += 1
-        self._since_fit += 1
-        if self._since_fit >= _REFIT:
-            self._since_fit = 0
+        if sum(self._seen) % _REFIT == 0:
             self._refit()
 
     def _refit(self) -> None:

@@ -20,6 +20,7 @@ from slosched_solvers.instance import Instance, build, select
 from slosched_solvers.moves import EXPECTED
 from slosched_solvers.requests import LATEST
 from slosched_solvers.starts import starts
+from slosched_solvers.temperatures import check_temperatures
 
 NO_LIMIT = np.iinfo(np.int64).max
 DISCARD_SHARE = 0.5  # of the budget, at most, for the start that is made by rollouts
@@ -74,9 +75,7 @@ class Anneal:
             raise ValueError(f"time_budget_ms must be greater than 0, got {self.time_budget_ms}")
         if self.move_budget is not None and self.move_budget < 0:
             raise ValueError(f"move_budget must not be negative, got {self.move_budget}")
-        for name in ("acceptance", "cooling"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must be above 0 and below 1, got {getattr(self, name)}")
+        check_temperatures(self.acceptance, self.cooling)
         if self.restarts < 1:
             raise ValueError(f"restarts must be at least 1, got {self.restarts}")
         if self.horizon < 2:

@@ -16,6 +16,7 @@ from slosched_solvers.evaluate import solution
 from slosched_solvers.fixed_batches import jobs, outcome
 from slosched_solvers.promoted import promoted_first
 from slosched_solvers.slo_sa_kernel import anneal_batches
+from slosched_solvers.temperatures import check_temperatures
 
 LEVELS = 100  # temperatures, each `cooling` times the one before
 SAMPLED_MOVES = 32  # to find the first temperature
@@ -57,9 +58,7 @@ class SloSa:
             raise ValueError(f"move_budget must not be negative, got {self.move_budget}")
         if self.time_budget_ms is not None and not self.time_budget_ms > 0:
             raise ValueError(f"time_budget_ms must be greater than 0, got {self.time_budget_ms}")
-        for name in ("acceptance", "cooling"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must be above 0 and below 1, got {getattr(self, name)}")
+        check_temperatures(self.acceptance, self.cooling)
         check_seed(self.seed)
 
     def plan(self, snapshot: Snapshot) -> Plan:
