@@ -33,7 +33,9 @@ def captured(
     trace = mix.requests(chosen, load, seed)
     lengths = Oracle(lengths={t.request.request_id: t.output_tokens for t in trace})
     watch = _Watch(chosen.planner(trace), waiting, lengths)
-    engine: Any = SimulatedEngine(watch, chosen.limits(), chosen.latency())  # type: ignore[arg-type]
+    engine: Any = SimulatedEngine(
+        watch, chosen.limits(), chosen.latency(), options=chosen.engine.options()
+    )  # type: ignore[arg-type]
     engine.run(trace)
     if watch.found is None:
         raise ValueError(f"load must let {waiting} requests wait, {load:g} does not")

@@ -12,7 +12,6 @@ import numpy as np
 from common import track
 from mix import Mix, settings
 
-from slosched.sim.engine import SimulatedEngine
 from slosched.sim.summary import summarize
 from slosched.sim.truth import NoisySteps
 
@@ -57,13 +56,13 @@ def _compile(overrides: tuple[str, ...]) -> None:
 def _run(job: Job) -> dict[str, Any]:
     chosen = settings(list(job.overrides)).offline(job.seed)
     trace = job.mix.requests(chosen, job.load, job.seed)
-    planner = chosen.planner(trace)
     told = chosen.latency()
     truth = NoisySteps(told, job.slower, job.noise, job.seed)
     started = perf_counter()
-    records = SimulatedEngine(planner, chosen.limits(), told, truth).run(trace)
+    engine = chosen.simulated_engine(trace, truth)
+    records = engine.run(trace)
     took = perf_counter() - started
-    solves = np.array(planner.take_solves() or [0.0])
+    solves = np.array(engine.take_solves() or [0.0])
     return {
         "name": job.name,
         "load": job.load,

@@ -130,13 +130,12 @@ def _run(
     per_request: bool,
 ) -> dict[str, Any]:
     from slosched.config.schema import dump
-    from slosched.sim.engine import SimulatedEngine
     from slosched.sim.summary import per_request_arrays, summarize
     from slosched.version import __version__
 
     kind = settings.policy.kind
     task = progress.add_task(f"{kind} at load {load:g}", total=len(trace))
-    engine = SimulatedEngine(settings.planner(trace), settings.limits(), settings.latency())
+    engine = settings.simulated_engine(trace)
     records = engine.run(trace, lambda done: progress.update(task, completed=done))
     progress.remove_task(task)
     run = {"policy": kind, "profile": settings.engine.profile, **summarize(records)}

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import inf
-from typing import Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from slosched.config.engine import EngineSettings
 from slosched.config.parts import (
     POLICIES,
     SOLVERS,
@@ -41,6 +42,10 @@ from slosched_solvers.cpsat import CpSat
 from slosched_solvers.exhaustive import Exhaustive
 from slosched_solvers.slo_sa import SloSa
 
+if TYPE_CHECKING:
+    from slosched.sim.engine import SimulatedEngine
+    from slosched.sim.truth import StepTimes
+
 OFFLINE_MOVES = 100_000
 OFFLINE_HORIZON = 1000
 _Annealer = TypeVar("_Annealer", bound=Anneal | SloSa)
@@ -68,13 +73,6 @@ class SloClassSettings(BaseModel):
         """Return the class under its name, in seconds."""
         slo = Slo(self.ttft_ms / 1e3, self.tpot_ms / 1e3, self.e2e_ms / 1e3, self.weight)
         return SloClass(name, slo, self.service_tier)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings(EngineLimits):
-    """The engine, where there is none to ask: offline."""
-
-    profile: str = "h100-llama2-70b-tp8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +135,25 @@ class Settings(BaseModel):
 
     def limits(self) -> EngineLimits:
         """Return what the engine holds."""
-        engine = self.engine
-        return EngineLimits(
-            engine.max_num_seqs,
-            engine.max_num_batched_tokens,
-            engine.block_size,
-            engine.num_kv_blocks,
-        )
+        return self.engine.limits()
+
+    def simulated_engine(
+        self, trace: Sequence[TracedRequest], truth: "StepTimes | None" = None
+    ) -> "SimulatedEngine":
+        """Return a fresh simulated engine, with a planner unless vLLM schedules by itself.
+
+        Parameters
+        ----------
+        trace
+            What it is to serve; the oracle is told its lengths.
+        truth
+            How long steps really take; as the profile says by default.
+        """
+        from slosched.sim.engine import SimulatedEngine  # brings numba
+
+        options = self.engine.options()
+        planner = self.planner(trace) if options.scheduler == "slosched" else None
+        return SimulatedEngine(planner, self.limits(), self.latency(), truth, options)
 
     def with_policy(self, kind: str) -> "Settings":
         """Return the same settings under another policy, with its defaults."""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import replace
+from math import inf
 from typing import TypeVar
 
 import numpy as np
@@ -204,6 +205,27 @@ class Planner:
         self._fetch(self._now)  # new lengths are for the next snapshot
         if self._wants_plan():
             self._submit()
+
+    @property
+    def plans_in_step(self) -> bool:
+        """Whether plans are made in `plan`, which then wants to know of lengths that are due."""
+        return self._worker.instant
+
+    @property
+    def quiet_until(self) -> float:
+        """When to call `plan` again at the latest, s; -inf for the next step.
+
+        Before that it decides as it last did, unless somebody comes, goes, or gets or loses a
+        slot; or a length is due to be predicted again, where it `plans_in_step`.
+        """
+        changed = self._stale or self._solved is not None or self._in_trouble
+        if changed or self._counter is not None:
+            return -inf
+        if self._worker.busy:
+            return min(self._worker.done_at, self._heard_at + self._patience)
+        if self.table.version != self._seen_version:
+            return -inf
+        return self._now - self.plan_age(self._now) + self._max_plan_age
 
     def _wants_plan(self) -> bool:
         if not len(self.table) or (self._worker.busy and not self._in_trouble):

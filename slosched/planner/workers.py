@@ -1,5 +1,6 @@
 """Where plans are solved: in the step, beside the engine, or beside it in virtual time."""
 
+from math import inf
 from threading import Condition, Thread
 from typing import Protocol
 
@@ -13,9 +14,16 @@ class Worker(Protocol):
     ----------
     instant
         Whether a job is done as soon as it is submitted.
+    done_at
+        When to collect what is being solved, s: -inf where nobody knows, inf where nothing is.
     """
 
     instant: bool
+
+    @property
+    def done_at(self) -> float:
+        """See above."""
+        ...
 
     @property
     def busy(self) -> bool:
@@ -40,6 +48,7 @@ class Inline:
 
     instant = True
     busy = False
+    done_at = inf
 
     def __init__(self) -> None:
         self._solved: Solved | None = None
@@ -86,6 +95,11 @@ class Charged:
         """Whether the clock has yet to reach the end of a solve."""
         return self._solving is not None
 
+    @property
+    def done_at(self) -> float:
+        """When the clock reaches that, s."""
+        return self._done_at if self.busy else inf
+
     def submit(self, job: Job) -> None:
         """Solve the job from now on, or after the one that is being solved."""
         if self._solving is not None:
@@ -120,6 +134,7 @@ class Beside:
     """
 
     instant = False
+    done_at = -inf
 
     def __init__(self) -> None:
         self._changed = Condition()  # guards all below; held to swap references, no longer

@@ -1,59 +1,138 @@
-"""The simulated engine: a scheduling loop like vLLM's, step by step, in virtual time."""
+"""The simulated engine: vLLM's scheduling loop, step by step, in virtual time."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf, nan
 
 import numpy as np
 
 from slosched.core.latency import LinearLatency
+from slosched.core.live import LiveTable
+from slosched.core.plan import nobody
 from slosched.core.request import TracedRequest
 from slosched.core.snapshot import EngineLimits
 from slosched.core.types import FloatArray, IntArray
 from slosched.planner import Decision, Planner
-from slosched.sim.kv import KvCache
+from slosched.sim.arrange import enter, follow
+from slosched.sim.drive import cruise, land, launch
+from slosched.sim.histogram import Histogram
+from slosched.sim.options import EngineOptions
+from slosched.sim.outputs import settle
+from slosched.sim.progress import wait
 from slosched.sim.records import Records, Spread
-from slosched.sim.truth import StepTimes
+from slosched.sim.schedule import schedule
+from slosched.sim.state import GONE, NO_LIMIT, new_state, rules, with_room
+from slosched.sim.truth import ExactSteps, StepTimes
 
 Progress = Callable[[int], None]
 
+_DRAWN = 4096  # factors of steps at a time
+_PAGE_NAMES = 2**37
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A request that the engine is done with.
+
+    Parameters
+    ----------
+    index
+        Its place in the trace.
+    traced
+        The request.
+    first_token, finish
+        s; NaN for a request that the engine could not serve.
+    output_tokens
+        Length of its answer.
+    """
+
+    index: int
+    traced: TracedRequest
+    first_token: float
+    finish: float
+    output_tokens: int
+
 
 class SimulatedEngine:
-    """Continuous batching with chunked prefill, KV blocks, and preemption by recompute.
+    """Continuous batching as in vLLM 0.32, batch for batch.
 
-    Each step serves the running requests first, in the plan's order, then admits waiting ones
-    from the head of the plan until slots, token budget or KV end; the first that does not fit
-    ends admission, and nobody is admitted in a step that preempted for KV. A waiting request is
-    admitted when its whole prompt fits. When decoding needs more blocks than are free, the last
-    running request is preempted and later computes its whole context again.
+    Chunked prefill, KV blocks with a prefix cache, preemption by recompute, asynchronous
+    scheduling; under our scheduler class, in the order of plans, or under vLLM's own. Kernels do
+    all steps in which nobody comes, goes, or changes places; between those the planner is asked,
+    exactly where it would decide anything.
 
     Parameters
     ----------
     planner
-        Fresh: it learns and remembers.
+        Fresh: it learns and remembers. None where vLLM schedules by itself.
     limits, latency
         What the engine holds, and how long its steps take, as the planner is told.
     truth
         How long they really take; as told by default.
+    options
+        How it schedules.
+
+    Raises
+    ------
+    ValueError
+        If there is a planner and the options' scheduler asks for none, or the other way round.
     """
 
     def __init__(
         self,
-        planner: Planner,
+        planner: Planner | None,
         limits: EngineLimits,
         latency: LinearLatency,
         truth: StepTimes | None = None,
+        options: EngineOptions | None = None,
     ) -> None:
-        self.now = 0.0
-        self.kv = KvCache(limits.num_kv_blocks, limits.block_size)
-        self.steps = 0
-        self.preemptions = 0
+        options = options or EngineOptions()
+        if (planner is None) == (options.scheduler == "slosched"):
+            raise ValueError(f"scheduler {options.scheduler!r} needs {_needs(planner)} planner")
         self._planner = planner
-        self._table = planner.table
-        self._limits = limits
-        self._latency = latency
-        self._truth = truth or latency
-        self._plan_ages = Spread()
-        self._running: IntArray = np.empty(0, dtype=np.int64)
-        self._index: dict[int, int] = {}  # table row -> place in the trace
+        self._table = planner.table if planner else LiveTable()
+        self._limits, self._latency, self._options = limits, latency, options
+        self._truth = truth or ExactSteps(latency)
+        of = self._truth.latency
+        self._coefficients: FloatArray = np.array(
+            [of.base, of.per_prefill_token, of.per_sequence, of.per_context_token]
+        )
+        self._factors: FloatArray = np.ones(_DRAWN)
+        self._drawn_at = -1
+        self._rule = rules(limits, options)
+        self._state = new_state(limits, self._rule, len(self._table.rows))
+        self._counters = self._state.counters[0]
+        self._gaps = Histogram()
+        self._live: dict[int, tuple[int, TracedRequest]] = {}  # by row: place in the trace, request
+        self._decision = Decision(nobody(), limits.max_num_seqs, limits.max_num_batched_tokens)
+        self._followed = -1  # version of the plan that the queues follow
+        self._planned_at, self._quiet_until = 0.0, inf  # s
+        self._predicts = planner is not None and planner.plans_in_step
+
+    @property
+    def now(self) -> float:
+        """The clock, s."""
+        return float(self._counters["now"])
+
+    @property
+    def steps(self) -> int:
+        """Steps that computed anything."""
+        return int(self._counters["steps"])
+
+    @property
+    def preemptions(self) -> int:
+        """How often somebody lost its slot."""
+        return int(self._counters["preemptions"])
+
+    @property
+    def free_blocks(self) -> int:
+        """KV blocks that nobody holds; vLLM keeps one of all for itself."""
+        return int(self._counters["free"])
+
+    def take_solves(self) -> list[float]:
+        """Return the real seconds of each solve that ended since this was last asked."""
+        return self._planner.take_solves() if self._planner else []
 
     def run(self, trace: Sequence[TracedRequest], progress: Progress | None = None) -> Records:
         """Serve a trace, in order of arrival, to its end.
@@ -70,138 +149,188 @@ class SimulatedEngine:
         ValueError
             If the trace is not sorted by arrival.
         """
-        arrivals = np.array([traced.request.arrival for traced in trace])
-        if np.any(np.diff(arrivals) < 0):
-            raise ValueError("trace must be sorted by arrival")
-        self.now = float(arrivals[0]) if len(trace) else 0.0
-        started = self.now
-        self._first_token = np.full(len(trace), np.nan)
-        self._finish = np.full(len(trace), np.nan)
-        self._last_token = np.full(len(trace), np.nan)
-        self._lengths = np.array([t.output_tokens for t in trace], dtype=np.int64)
-        gaps: list[FloatArray] = []
-        arrived = 0
-        while arrived < len(trace) or len(self._table):
-            if not len(self._table):
-                self.now = max(self.now, float(arrivals[arrived]))
-            while arrived < len(trace) and arrivals[arrived] <= self.now:
-                self._arrive(trace[arrived], arrived)
-                arrived += 1
-            if not len(self._table):
+        first_token, finish = np.full(len(trace), nan), np.full(len(trace), nan)
+        lengths = np.array([traced.output_tokens for traced in trace], dtype=np.int64)
+        for count, ended in enumerate(self.serve(trace), 1):
+            first_token[ended.index], finish[ended.index] = ended.first_token, ended.finish
+            lengths[ended.index] = ended.output_tokens
+            if progress and (count % 64 == 0 or count == len(trace)):
+                progress(count)
+        return self._records(trace, first_token, finish, lengths)
+
+    def serve(self, trace: Iterable[TracedRequest]) -> Iterator[Ended]:
+        """Serve requests in order of arrival, and say of each how it went once it ends.
+
+        Memory does not grow with the trace.
+
+        Raises
+        ------
+        ValueError
+            If a request arrives before the one before it.
+        """
+        arrivals = _Arrivals(trace)
+        self._counters["now"] = min(arrivals.next_at, sys.float_info.max)
+        try:
+            while True:
+                for index, traced in arrivals.until(self.now):
+                    if not self._take_in(index, traced):
+                        yield Ended(index, traced, nan, nan, traced.output_tokens)
+                if self._live:
+                    self._step()
+                elif not self._counters["in_flight"]:
+                    if arrivals.next_at == inf:
+                        return
+                    self._counters["now"] = arrivals.next_at
+                yield from self._outputs(arrivals.next_at)
+        finally:
+            if self._planner:
+                self._planner.close()
+
+    # -- requests come and go ------------------------------------------------------------------
+
+    def _take_in(self, index: int, traced: TracedRequest) -> bool:
+        """Let a request wait; False if the engine can never serve it."""
+        request, options = traced.request, self._options
+        cap = NO_LIMIT if request.max_tokens is None else request.max_tokens
+        if options.max_model_len is not None:
+            cap = min(cap, options.max_model_len - request.input_tokens)
+        length = min(traced.output_tokens, cap)
+        blocks = -(-(request.input_tokens + length) // self._limits.block_size)
+        if length < 1 or blocks > self._limits.num_kv_blocks - 1:
+            return False
+        row = self._planner.add(request) if self._planner else self._table.add(request)
+        rows, pages = len(self._table.rows), traced.hash_ids
+        self._state = with_room(self._state, rows, len(pages), blocks + 1)
+        self._state.pages[row, : len(pages)] = [page % _PAGE_NAMES for page in pages]
+        self._state.seqs[row] = (
+            index, request.arrival, request.priority, request.input_tokens, length, cap,
+            len(pages), GONE, request.input_tokens, 0, 0, 0, 0, 0, False, False, 0, 0, 0, 0, 0,
+            nan, nan,
+        )  # fmt: skip
+        self._live[row] = index, traced
+        enter(self._rule, self._state, self._table.rows, row)
+        return True
+
+    def _end(self) -> Iterator[Ended]:
+        """Let go whoever said its last token."""
+        for row in self._state.ended[: self._counters["ended"]].tolist():
+            index, traced = self._live.pop(row)
+            seq = self._state.seqs[row]
+            length = int(seq["length"])
+            if self._planner:
+                self._planner.finish(traced.request.request_id, length, self.now)
+            else:
+                self._table.remove(traced.request.request_id)
+            yield Ended(index, traced, float(seq["first_token"]), self.now, length)
+        self._counters["ended"] = 0
+
+    # -- one step ------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """Plan, schedule, and hand the batch to the device."""
+        state, live, most = self._state, self._table.rows, self._limits.max_num_batched_tokens
+        budget = most
+        if self._planner:
+            decision = self._planner.plan(self.now, self._limits, self._latency)
+            is_new = self._planner.version != self._followed
+            self._decision, self._followed = decision, self._planner.version
+            self._planned_at = self.now - self._planner.plan_age(self.now)
+            budget = follow(
+                self._rule, state, live, decision.preempt, is_new,
+                decision.max_num_batched_tokens, most,
+            )  # fmt: skip
+            self._note_preempted()
+        tokens = schedule(self._rule, state, live, self._decision.max_num_seqs, budget)
+        self._launch(tokens)
+        self._note_batch()
+
+    def _launch(self, tokens: int) -> None:
+        if self._counters["steps"] % _DRAWN == 0 and self._drawn_at != self.steps:
+            self._factors, self._drawn_at = self._truth.factors(_DRAWN), self.steps
+        launch(self._rule, self._state, tokens, self._coefficients, self._factors, self._planned_at)
+
+    def _outputs(self, next_arrival: float) -> Iterator[Ended]:
+        """Wait for outputs, once there are as many batches in flight as there may be.
+
+        And go on by itself, as long as nobody has to look.
+        """
+        rule, decision = self._rule, self._decision
+        if not self._live and self._counters["in_flight"]:
+            land(rule, self._state, self._gaps.counts)
+        while self._live and self._counters["in_flight"] == rule.depth:
+            made_a_batch = cruise(
+                rule, self._state, self._table.rows, self._coefficients, self._factors,
+                self._gaps.counts, decision.max_num_seqs, decision.max_num_batched_tokens,
+                self._limits.max_num_batched_tokens, self._planned_at,
+                min(next_arrival, self._quiet_until), self._predicts,
+            )  # fmt: skip
+            if made_a_batch:
+                self._note_batch()
                 continue
-            gaps.append(self._step())
-            if progress and self.steps % 1000 == 0:
-                progress(arrived - len(self._table))
-        if progress:
-            progress(len(trace))
-        itl = np.concatenate(gaps) if gaps else np.empty(0)
-        duration = self.now - started
-        planner = self._planner
-        planner.close()
+            yield from self._end()
+            settle(self._state, self._table.rows, self.now)
+            return
+
+    def _note_batch(self) -> None:
+        """Tell the planner who got and who lost a slot, and let it begin the next plan."""
+        self._note_preempted()
+        if not self._planner:
+            return
+        for row in self._state.admitted[: self._counters["admitted"]].tolist():
+            self._table.admit(row)
+        self._planner.hand_over()
+        self._quiet_until = self._planner.quiet_until
+
+    def _note_preempted(self) -> None:
+        for row in self._state.preempted[: self._counters["preempted"]].tolist():
+            seq = self._state.seqs[row]
+            self._table.preempt(row, int(seq["tokens"]))
+            wait(self._state, self._table.rows, row, int(seq["found"]))
+        self._counters["preempted"] = 0
+
+    def _records(
+        self,
+        trace: Sequence[TracedRequest],
+        first: FloatArray,
+        finish: FloatArray,
+        lengths: IntArray,
+    ) -> Records:
+        counters, planner = self._counters, self._planner
+        self._gaps.total = float(counters["gap_total"])
+        self._gaps.squares = float(counters["gap_squares"])
+        age = Spread(self.steps, float(counters["age_total"]), float(counters["age_most"]))
+        started = trace[0].request.arrival if len(trace) else 0.0
+        ended = float(np.nanmax(finish, initial=started))
         return Records(
-            trace, self._first_token, self._finish, itl, duration, self.steps, self.preemptions,
-            planner.failures, planner.plans, self._plan_ages, planner.margin.factor,
+            trace, first, finish, lengths, self._gaps, max(ended - started, 0.0), self.steps,
+            self.preemptions, planner.failures if planner else 0,
+            planner.plans if planner else 0, age, planner.margin.factor if planner else 1.0,
         )  # fmt: skip
 
-    def _arrive(self, traced: TracedRequest, index: int) -> None:
-        tokens = traced.request.input_tokens + traced.output_tokens
-        if not self.kv.fits_alone(tokens):
-            return  # no cache of this size can ever hold it: it fails at the door
-        self._index[self._planner.add(traced.request)] = index
 
-    def _step(self) -> FloatArray:
-        """Plan, schedule and execute one step; return the gaps between tokens that it ends."""
-        decision = self._planner.plan(self.now, self._limits, self._latency)
-        self._plan_ages.add(self._planner.plan_age(self.now))
-        for row in decision.preempt:
-            self._preempt(int(row))
-        rows = self._table.rows
-        self._running = self._running[np.argsort(rows["rank"][self._running], kind="stable")]
-        decoding, chunked, chunks = self._schedule(decision)
-        self._planner.hand_over()
-        context = int(rows["context"][decoding].sum())
-        self.now += self._truth.step(chunked, len(decoding), context)
-        self.steps += 1
-        return self._advance(decoding, chunks)
+class _Arrivals:
+    """The requests of a trace, as their time comes."""
 
-    def _schedule(self, decision: Decision) -> tuple[IntArray, int, list[tuple[int, int]]]:
-        """Choose who decodes, and who prefills how many tokens."""
-        rows = self._table.rows
-        decoding, preempted = self._make_room()
-        budget = decision.max_num_batched_tokens - len(decoding)
-        chunks: list[tuple[int, int]] = []
-        for row in self._running[rows["prefill"][self._running] > 0]:
-            if budget > 0:
-                chunks.append((int(row), min(int(rows["prefill"][row]), budget)))
-                budget -= chunks[-1][1]
-        if budget > 0 and not preempted and len(self._running) < decision.max_num_seqs:
-            self._admit(chunks, budget, decision.max_num_seqs)
-        return decoding, sum(chunk for _, chunk in chunks), chunks
+    def __init__(self, trace: Iterable[TracedRequest]) -> None:
+        self._trace = enumerate(trace)
+        self._next = next(self._trace, None)
 
-    def _make_room(self) -> tuple[IntArray, bool]:
-        """Find KV for one token of each decoding request, at the cost of the last ones."""
-        rows = self._table.rows
-        preempted = False
-        while True:
-            decoding = self._running[rows["prefill"][self._running] == 0]
-            missing = self.kv.missing(decoding, rows["context"][decoding] + 1)
-            if missing.sum() <= self.kv.free:
-                self.kv.take(decoding, missing)
-                return decoding, preempted
-            self._preempt(int(self._running[-1]))
-            preempted = True
+    @property
+    def next_at(self) -> float:
+        """When the next one comes, s; inf if none does."""
+        return inf if self._next is None else self._next[1].request.arrival
 
-    def _admit(self, chunks: list[tuple[int, int]], budget: int, slots: int) -> None:
-        table = self._table
-        live = table.live()
-        waiting = live[~table.rows["running"][live]]
-        waiting = waiting[np.argsort(table.rows["rank"][waiting], kind="stable")]
-        for row in waiting:
-            prompt = int(table.rows["prefill"][row])
-            full = len(self._running) >= slots
-            if full or budget <= 0 or not self.kv.fits(prompt):
-                return
-            one = np.array([row])
-            self.kv.take(one, self.kv.missing(one, np.array([prompt])))
-            self._running = np.append(self._running, row)
-            table.admit(int(row))
-            chunks.append((int(row), min(prompt, budget)))
-            budget -= chunks[-1][1]
+    def until(self, now: float) -> Iterator[tuple[int, TracedRequest]]:
+        """Take out who has come by now, with its place in the trace."""
+        while self._next is not None and self.next_at <= now:
+            came, self._next = self._next, next(self._trace, None)
+            if self.next_at < came[1].request.arrival:
+                raise ValueError(
+                    f"trace must be sorted by arrival, but its request {came[0] + 1} comes at "
+                    f"{self.next_at:g} s, before the one before it"
+                )
+            yield came
 
-    def _preempt(self, row: int) -> None:
-        live = self._table.rows[row]
-        request = self._table.request(row)
-        self._running = self._running[self._running != row]
-        self.kv.release(row)
-        self._table.preempt(row, request.input_tokens + int(live["produced"]))
-        self.preemptions += 1
 
-    def _advance(self, decoding: IntArray, chunks: list[tuple[int, int]]) -> FloatArray:
-        """Write the step's tokens down, and let go whoever has its last one."""
-        rows = self._table.rows
-        rows["context"][decoding] += 1
-        prefilled = []
-        for row, chunk in chunks:
-            rows["prefill"][row] -= chunk
-            rows["context"][row] += chunk
-            if rows["prefill"][row] == 0:
-                prefilled.append(row)
-        spoke = np.concatenate((decoding, np.array(prefilled, dtype=np.int64)))
-        rows["produced"][spoke] += 1
-        index = np.array([self._index[int(row)] for row in spoke], dtype=np.int64)
-        fresh = np.isnan(rows["first_token"][spoke])
-        rows["first_token"][spoke[fresh]] = self.now
-        self._first_token[index[fresh]] = self.now
-        gaps: FloatArray = self.now - self._last_token[index[~fresh]]
-        self._last_token[index] = self.now
-        for row in spoke[rows["produced"][spoke] >= self._lengths[index]]:
-            self._end(int(row))
-        return gaps
-
-    def _end(self, row: int) -> None:
-        index = self._index.pop(row)
-        self._finish[index] = self.now
-        self._running = self._running[self._running != row]
-        self.kv.release(row)
-        request = self._table.request(row)
-        self._planner.finish(request.request_id, int(self._lengths[index]), self.now)
+def _needs(planner: Planner | None) -> str:
+    return "a" if planner is None else "no"

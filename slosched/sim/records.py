@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from slosched.core.request import TracedRequest
-from slosched.core.types import BoolArray, FloatArray
+from slosched.core.types import BoolArray, FloatArray, IntArray
+from slosched.sim.histogram import Histogram
 
 
 @dataclass(slots=True)
@@ -39,8 +40,10 @@ class Records:
         The requests.
     first_token, finish
         Shape (n,), s; NaN for a request that the engine could not serve.
+    output_tokens
+        Shape (n,): lengths of the answers.
     itl
-        Shape (tokens,): seconds between consecutive tokens of one request, all requests.
+        Seconds between consecutive tokens of one request, all requests.
     duration
         Seconds from the first arrival to the last finish.
     steps, preemptions, plan_failures, plans
@@ -54,7 +57,8 @@ class Records:
     trace: Sequence[TracedRequest]
     first_token: FloatArray
     finish: FloatArray
-    itl: FloatArray
+    output_tokens: IntArray
+    itl: Histogram
     duration: float
     steps: int
     preemptions: int
@@ -86,8 +90,7 @@ class Records:
     @property
     def tpot(self) -> FloatArray:
         """Seconds for each token after the first; 0 for an answer of one token."""
-        after_first = np.array([traced.output_tokens - 1 for traced in self.trace])
-        return (self.finish - self.first_token) / np.maximum(after_first, 1)
+        return (self.finish - self.first_token) / np.maximum(self.output_tokens - 1, 1)
 
     @property
     def attained(self) -> BoolArray:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from slosched.core.types import BoolArray, FloatArray
+from slosched.sim.histogram import Histogram
 from slosched.sim.records import Records
 
 
@@ -19,7 +20,6 @@ def summarize(records: Records) -> dict[str, Any]:
     """
     done, met = records.finished, records.attained
     weight = np.array([traced.request.slo.weight for traced in records.trace])
-    tokens = np.array([traced.output_tokens for traced in records.trace])
     duration = records.duration or 1.0
     groups: dict[str, list[int]] = defaultdict(list)
     for i, traced in enumerate(records.trace):
@@ -30,9 +30,9 @@ def summarize(records: Records) -> dict[str, Any]:
         "failed": int((~done).sum()),
         "request_throughput": float(done.sum() / duration),
         "request_goodput": float(met.sum() / duration),
-        "output_throughput": float(tokens[done].sum() / duration),
+        "output_throughput": float(records.output_tokens[done].sum() / duration),
         **_times(records, done),
-        **_spread("itl", records.itl),
+        **_itl(records.itl),
         "slo_attainment": _share(met),
         "weighted_attainment": float((weight * met).sum() / weight.sum()) if len(met) else None,
         "per_class": {
@@ -77,6 +77,16 @@ def _spread(name: str, seconds: FloatArray) -> dict[str, float | None]:
     }
 
 
+def _itl(gaps: Histogram) -> dict[str, float | None]:
+    some = gaps.count > 0
+    return {
+        "mean_itl_ms": gaps.mean * 1e3 if some else None,
+        "median_itl_ms": gaps.percentile(50) * 1e3 if some else None,
+        "std_itl_ms": gaps.std * 1e3 if some else None,
+        "p99_itl_ms": gaps.percentile(99) * 1e3 if some else None,
+    }
+
+
 def _share(met: BoolArray) -> float | None:
     return float(met.mean()) if len(met) else None
 
@@ -87,7 +97,7 @@ def per_request_arrays(records: Records) -> dict[str, list[Any]]:
         "request_ids": [traced.request.request_id for traced in records.trace],
         "slo_classes": [traced.request.slo_class for traced in records.trace],
         "input_lens": [traced.request.input_tokens for traced in records.trace],
-        "output_lens": [traced.output_tokens for traced in records.trace],
+        "output_lens": records.output_tokens.tolist(),
         "ttfts_ms": _or_none(records.ttft),
         "tpots_ms": _or_none(records.tpot),
         "e2els_ms": _or_none(records.e2e),

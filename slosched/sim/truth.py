@@ -6,14 +6,31 @@ from typing import Protocol
 import numpy as np
 
 from slosched.core.latency import LinearLatency
+from slosched.core.types import FloatArray
 
 
 class StepTimes(Protocol):
-    """Tells the simulated engine's clock how far a step moves it."""
+    """Tells the simulated engine's clock how far each step moves it."""
 
-    def step(self, prefill_tokens: float, sequences: float, context_tokens: float) -> float:
-        """Seconds of one step."""
+    @property
+    def latency(self) -> LinearLatency:
+        """The model that steps follow."""
         ...
+
+    def factors(self, count: int) -> FloatArray:
+        """How many times as long as the model says each of the next `count` steps takes."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExactSteps:
+    """Steps that take what the model says."""
+
+    latency: LinearLatency
+
+    def factors(self, count: int) -> FloatArray:
+        """Return ones."""
+        return np.ones(count)
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,7 @@ class NoisySteps:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_rng", np.random.default_rng(self.seed))
 
-    def step(self, prefill_tokens: float, sequences: float, context_tokens: float) -> float:
-        """Seconds of one step; each call draws anew."""
-        believed = self.latency.step(prefill_tokens, sequences, context_tokens)
-        return believed * self.slower * float(np.exp(self.sigma * self._rng.standard_normal()))
+    def factors(self, count: int) -> FloatArray:
+        """Draw the next factors; each call goes on where the last one ended."""
+        drawn: FloatArray = np.exp(self.sigma * self._rng.standard_normal(count))
+        return self.slower * drawn

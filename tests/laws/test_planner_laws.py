@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from slosched import EngineLimits, LinearLatency, Plan, Request, Slo, Snapshot, TracedRequest
 from slosched.core.protocols import Policy
-from slosched.core.types import IntArray
 from slosched.planner import Charged, Decision, Planner
 from slosched.planner.ranks import FRONT
 from slosched.policies.edf import Edf
@@ -110,23 +109,23 @@ def test_late_plans_lose_nobody(
 ) -> None:
     """Laws 1, 2 and 14: whatever comes of a policy, and however late, everybody is served."""
     records, engine, planner = simulated(trace, policy, limits, charge)
-    kv_tokens = limits.num_kv_blocks * limits.block_size
+    kv_tokens = (limits.num_kv_blocks - 1) * limits.block_size
     lost = [t.request.input_tokens + t.output_tokens > kv_tokens for t in trace]
     np.testing.assert_array_equal(~records.finished, lost)
     assert len(planner.table) == 0
-    assert (engine.kv.free, engine.kv.held) == (limits.num_kv_blocks, 0)
+    assert engine.free_blocks == limits.num_kv_blocks - 1
 
 
 class Obedient(SimulatedEngine):
     """Looks whether each step keeps to its decision."""
 
-    def _schedule(self, decision: Decision) -> tuple[IntArray, int, list[tuple[int, int]]]:
-        ran = len(self._running)
-        decoding, chunked, chunks = super()._schedule(decision)
-        assert len(self._running) <= max(ran, decision.max_num_seqs)
-        assert not chunked or chunked + len(decoding) <= decision.max_num_batched_tokens
-        assert chunked == sum(chunk for _, chunk in chunks)
-        return decoding, chunked, chunks
+    def _launch(self, tokens: int) -> None:
+        counters, decision = self._counters, self._decision
+        admitted = int(counters["admitted"])
+        assert not admitted or counters["running"] <= decision.max_num_seqs
+        if counters["sequences"] and counters["prefill_tokens"]:
+            assert tokens <= decision.max_num_batched_tokens
+        super()._launch(tokens)
 
 
 @settings(max_examples=40)

@@ -221,7 +221,7 @@ class Engine:
     ) -> None:
         self.clock = VirtualClock()
         config = engine_config(model, depth, blocks, sequences)
-        self.scheduler = make_scheduler(_planned_by(scheduler_cls, planner, self.clock), config)
+        self.scheduler = make_scheduler(planned_by(scheduler_cls, planner, self.clock), config)
         _check_stock(self.scheduler._stock, planner)
         self.planner = planner
         self.caught = _caught_by(self.scheduler._shield)
@@ -288,7 +288,7 @@ class Engine:
         assert not scheduler._stock._unsettled
 
 
-def _planned_by(
+def planned_by(
     scheduler_cls: type[SloScheduler], planner: Planner, clock: VirtualClock
 ) -> type[SloScheduler]:
     class Scheduler(scheduler_cls):  # type: ignore[valid-type, misc]

@@ -1,0 +1,115 @@
+"""Steps on the device, and how many of them may pass before anybody has to look."""
+
+import numpy as np
+from numba import njit
+
+from slosched.core.types import FloatArray, IntArray, LiveArray
+from slosched.sim.arrange import follow
+from slosched.sim.outputs import deliver, settle
+from slosched.sim.schedule import schedule
+from slosched.sim.state import Rules, State
+
+_NOBODY_LOSES = np.empty(0, dtype=np.int64)
+
+
+@njit(cache=True)
+def launch(
+    rule: Rules, state: State, tokens: int, coefficients: FloatArray, factors: FloatArray,
+    planned_at: float,
+) -> None:  # fmt: skip
+    """Hand the batch that was made last to the device, which begins once it is free.
+
+    Parameters
+    ----------
+    tokens
+        That it computes; an empty one is over at once.
+    coefficients
+        Of the latency model: base, per prefill token, sequence and context token, s.
+    factors
+        How many times as long each step takes; used in turn.
+    planned_at
+        When the snapshot of the plan in force was taken, s.
+    """
+    counters = state.counters[0]
+    at = (counters.oldest + counters.in_flight) % rule.depth
+    begin = max(counters.now, counters.device_free)
+    if tokens:
+        seconds = (
+            coefficients[0]
+            + coefficients[1] * counters.prefill_tokens
+            + coefficients[2] * counters.sequences
+            + coefficients[3] * counters.context_tokens
+        )
+        counters.device_free = begin + seconds * factors[counters.steps % len(factors)]
+        counters.steps += 1
+        age = counters.now - planned_at
+        counters.age_total += age
+        counters.age_most = max(counters.age_most, age)
+    state.batch_size[at] = counters.served
+    state.batch_end[at] = counters.device_free if tokens else begin
+    counters.in_flight += 1
+
+
+@njit(cache=True)
+def land(rule: Rules, state: State, gaps: IntArray) -> None:
+    """Wait for the oldest batch in flight, and take its output."""
+    counters = state.counters[0]
+    counters.now = max(counters.now, state.batch_end[counters.oldest])
+    deliver(rule, state, gaps, counters.now)
+
+
+@njit(cache=True)
+def cruise(
+    rule: Rules, state: State, live: LiveArray, coefficients: FloatArray, factors: FloatArray,
+    gaps: IntArray, slots: int, budget: int, most: int, planned_at: float, until: float,
+    predicts: bool,
+) -> bool:  # fmt: skip
+    """Go on, output by output and step by step, until somebody has to look.
+
+    The ring of batches is full. Nobody has to look while nobody comes, goes, gets or loses a
+    slot, no plan is due, and no length is to be predicted again.
+
+    Parameters
+    ----------
+    slots, budget
+        Of the plan in force.
+    most
+        Tokens that a step of the engine may compute.
+    until
+        Seconds: the next arrival, or when the planner wants to be asked again.
+    predicts
+        Whether the planner wants to be asked when a length is to be predicted again.
+
+    Returns
+    -------
+    Whether it ended with a batch; if not, with an output.
+    """
+    counters = state.counters[0]
+    while True:
+        land(rule, state, gaps)
+        if counters.ended:
+            return False  # the planner hears of that before what was unsettled is settled
+        settle(state, live, counters.now)
+        left = len(factors) - counters.steps % len(factors)
+        if (
+            counters.now >= until
+            or left == len(factors)
+            or (predicts and _is_anyone_due(state, live))
+        ):
+            return False
+        tokens = budget
+        if rule.planned:
+            tokens = follow(rule, state, live, _NOBODY_LOSES, False, budget, most)
+        tokens = schedule(rule, state, live, slots, tokens)
+        launch(rule, state, tokens, coefficients, factors, planned_at)
+        if counters.admitted or counters.preempted or not tokens:
+            return True
+
+
+@njit(cache=True)
+def _is_anyone_due(state: State, live: LiveArray) -> bool:
+    for at in range(state.counters[0].running):
+        request = live[state.running[at]]
+        if request.produced >= request.predict_at:
+            return True
+    return False
