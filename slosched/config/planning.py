@@ -5,8 +5,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from slosched.config.parts import POLICIES
-from slosched.core.protocols import Guard, Policy, Predictor
+from slosched.core.protocols import Guard, Policy, Predictor, Standing
 from slosched.planner import Beside, Charged, Fixed, Inline, Learned, Planner, Worker
+from slosched.policies.guard import NoGuard
 from slosched.policies.least_slack import LeastSlack
 from slosched.policies.unions import by_kind
 
@@ -47,6 +48,9 @@ class PlannerSettings(BaseModel):
             margin=self.margin,
             max_plan_age=self.max_plan_age_ms / 1e3,
             patience=self.patience_ms / 1e3,
+            standing=policy
+            if isinstance(policy, Standing) and isinstance(guard, NoGuard)
+            else None,
         )
 
     def _worker(self, policy: Policy, *, offline: bool) -> Worker:

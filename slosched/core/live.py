@@ -114,6 +114,10 @@ class LiveTable:
         live["running"], live["context"], live["prefill"] = False, 0, prefill
         self.version += 1
 
+    def forget_admissions(self) -> None:
+        """Leave passes as they are: whoever calls this instead of `snapshot` has no use for them."""
+        self._admitted.clear()
+
     def _yet_to_be_counted(self, serial: int) -> int:
         return sum(serial < other for other in self._admitted)
 

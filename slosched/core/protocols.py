@@ -8,7 +8,7 @@ from slosched.core.objective import Objective
 from slosched.core.plan import Plan, nobody
 from slosched.core.request import Request
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import FloatArray, IntArray, LiveArray
+from slosched.core.types import FloatArray, IntArray, LiveArray, LiveRow
 
 
 class Policy(Protocol):
@@ -16,6 +16,15 @@ class Policy(Protocol):
 
     def plan(self, snapshot: Snapshot) -> Plan:
         """Answer who goes first; must not keep or change the snapshot."""
+        ...
+
+
+@runtime_checkable
+class Standing(Protocol):
+    """A policy whose order of any two requests never changes."""
+
+    def rank(self, newcomer: LiveRow) -> int:
+        """Place of a request that just came, once and for all; the least goes first."""
         ...
 
 

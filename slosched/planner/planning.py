@@ -10,7 +10,7 @@ import numpy as np
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import Plan
-from slosched.core.protocols import Guard, Policy, Predictor, StepCounter
+from slosched.core.protocols import Guard, Policy, Predictor, Standing, StepCounter
 from slosched.core.request import Request
 from slosched.core.snapshot import EngineLimits
 from slosched.core.types import LiveArray
@@ -55,6 +55,9 @@ class Planner:
         Seconds after which a plan is renewed even if nobody came, went or changed places.
     patience
         Seconds without a result after which a solve passes for hung.
+    standing
+        The policy, where its order of any two requests never changes and the guard sees to nobody:
+        it ranks each once, and nothing is ever planned.
 
     Attributes
     ----------
@@ -76,6 +79,7 @@ class Planner:
         margin: MarginRule | None = None,
         max_plan_age: float = 1.0,
         patience: float = 1.0,
+        standing: Standing | None = None,
     ) -> None:
         from slosched.planner import kernels  # brings numba
 
@@ -86,7 +90,7 @@ class Planner:
         self._counter = guard if isinstance(guard, StepCounter) else None
         self._fallback = fallback
         self._experience = Experience(predictor, repredict_tokens, margin or Learned())
-        self._worker = worker or Inline()
+        self._worker, self._standing = worker or Inline(), standing
         self._max_plan_age, self._patience = max_plan_age, patience
         self._in_force = InForce(self.table)
         self._failures = Failures()
@@ -135,7 +139,10 @@ class Planner:
         if request.max_tokens is not None:
             length = min(length, request.max_tokens)
         row = self.table.add(request, length)
-        self._in_force.came(row)
+        if self._standing is not None:
+            self.table.rows["rank"][row] = self._standing.rank(self.table.rows[row])
+        else:
+            self._in_force.came(row)
         return row
 
     def finish(self, request_id: str, output_tokens: int, now: float) -> None:
@@ -176,6 +183,9 @@ class Planner:
             The engine, and how long its steps take.
         """
         self._now, self._limits = now, limits
+        if self._standing is not None:
+            self.table.forget_admissions()
+            return self._in_force.decide(limits)
         self._believe(latency)
 
         # 1. See who starves.
@@ -200,7 +210,7 @@ class Planner:
         this has it done in `plan`, where the step's own decisions are not in the table yet.
         """
         self._handed_over = True
-        if self._worker.instant or self._in_trouble:
+        if self._worker.instant or self._in_trouble or self._standing is not None:
             return
         self._fetch(self._now)  # new lengths are for the next snapshot
         if self._wants_plan():
@@ -209,7 +219,7 @@ class Planner:
     @property
     def plans_in_step(self) -> bool:
         """Whether plans are made in `plan`, which then wants to know of lengths that are due."""
-        return self._worker.instant
+        return self._worker.instant and self._standing is None
 
     @property
     def quiet_until(self) -> float:
@@ -218,6 +228,8 @@ class Planner:
         Before that it decides as it last did, unless somebody comes, goes, or gets or loses a
         slot; or a length is due to be predicted again, where it `plans_in_step`.
         """
+        if self._standing is not None:
+            return inf
         changed = self._stale or self._solved is not None or self._in_trouble
         if changed or self._counter is not None:
             return -inf

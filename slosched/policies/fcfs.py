@@ -5,6 +5,7 @@ from typing import Literal
 
 from slosched.core.plan import Plan
 from slosched.core.snapshot import Snapshot
+from slosched.core.types import LiveRow
 from slosched.policies.guard import Guarded
 from slosched.policies.keys import by
 
@@ -18,3 +19,7 @@ class Fcfs(Guarded):
     def plan(self, snapshot: Snapshot) -> Plan:
         """Order the snapshot."""
         return by(snapshot)
+
+    def rank(self, newcomer: LiveRow) -> int:
+        """Rank a request behind all who came before it."""
+        return int(newcomer["serial"])

@@ -1,6 +1,7 @@
 """The simulated engine: what its shortcuts leave out, and what it is asked wrongly."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import inf, isnan
 
 import numpy as np
@@ -14,7 +15,7 @@ from slosched.planner import Charged, Planner, Worker
 from slosched.policies.aged_sjf import AgedSjf
 from slosched.policies.edf import Edf
 from slosched.policies.fcfs import Fcfs
-from slosched.policies.guard import BoundedPasses, IdleSteps
+from slosched.policies.guard import BoundedPasses, IdleSteps, NoGuard
 from slosched.policies.isrtf import Isrtf
 from slosched.policies.planned import Planned
 from slosched.predictors.history import History
@@ -87,6 +88,20 @@ def test_where_nobody_looks_nothing_would_have_been_decided(
     np.testing.assert_array_equal(one.finish, other.finish)
     assert (one.steps, one.preemptions, one.plans) == (other.steps, other.preemptions, other.plans)
     assert (one.itl.counts == other.itl.counts).all()
+
+
+@settings(max_examples=60)
+@given(traces(), engine_limits(), options())
+def test_an_order_that_never_changes_needs_no_plans(
+    trace: list[TracedRequest], limits: EngineLimits, how: EngineOptions
+) -> None:
+    how = replace(how, scheduler="slosched")
+    records = []
+    for standing in (None, Fcfs()):
+        ranks_once = Planner(Fcfs(), History(), NoGuard(), Edf(), standing=standing)
+        records.append(SimulatedEngine(ranks_once, limits, LATENCY, options=how).run(trace))
+        assert standing is None or ranks_once.plans == 0
+    np.testing.assert_array_equal(records[0].finish, records[1].finish)
 
 
 @settings(max_examples=80)

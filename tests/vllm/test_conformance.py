@@ -88,7 +88,10 @@ def _planner(seed: int) -> Planner:
     ]
     policy = policies[seed % len(policies)]
     worker = Charged(0.07) if seed % 4 == 1 else None
-    return Planner(policy, History(), BoundedPasses(passes=50), Fcfs(), worker=worker)
+    standing = Fcfs() if seed % 12 == 0 else None
+    return Planner(
+        policy, History(), BoundedPasses(passes=50), Fcfs(), worker=worker, standing=standing
+    )
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
