@@ -115,7 +115,7 @@ class LiveTable:
         self.version += 1
 
     def forget_admissions(self) -> None:
-        """Leave passes as they are: whoever calls this instead of `snapshot` has no use for them."""
+        """Count no passes of these: for who calls this instead of `snapshot`."""
         self._admitted.clear()
 
     def _yet_to_be_counted(self, serial: int) -> int:

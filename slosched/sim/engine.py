@@ -288,6 +288,34 @@ class SimulatedEngine:
             wait(self._state, self._table.rows, row, int(seq["found"]))
         self._counters["preempted"] = 0
 
+    # -- what comes of it ----------------------------------------------------------------------
+
+    @property
+    def gaps(self) -> Histogram:
+        """Seconds between consecutive tokens of one request, all requests."""
+        self._gaps.total = float(self._counters["gap_total"])
+        self._gaps.squares = float(self._counters["gap_squares"])
+        return self._gaps
+
+    @property
+    def plan_age(self) -> Spread:
+        """Seconds since the snapshot of the plan in force, over the steps."""
+        total, most = float(self._counters["age_total"]), float(self._counters["age_most"])
+        return Spread(self.steps, total, most)
+
+    def counts(self) -> dict[str, float]:
+        """Return what the engine and its planner counted, under the names of results."""
+        planner, age = self._planner, self.plan_age
+        return {
+            "steps": self.steps,
+            "preemptions": self.preemptions,
+            "plan_failures": planner.failures if planner else 0,
+            "plans": planner.plans if planner else 0,
+            "mean_plan_age_ms": age.mean * 1e3,
+            "max_plan_age_ms": age.most * 1e3,
+            "margin": planner.margin.factor if planner else 1.0,
+        }
+
     def _records(
         self,
         trace: Sequence[TracedRequest],
@@ -295,16 +323,14 @@ class SimulatedEngine:
         finish: FloatArray,
         lengths: IntArray,
     ) -> Records:
-        counters, planner = self._counters, self._planner
-        self._gaps.total = float(counters["gap_total"])
-        self._gaps.squares = float(counters["gap_squares"])
-        age = Spread(self.steps, float(counters["age_total"]), float(counters["age_most"]))
+        planner = self._planner
         started = trace[0].request.arrival if len(trace) else 0.0
         ended = float(np.nanmax(finish, initial=started))
         return Records(
-            trace, first, finish, lengths, self._gaps, max(ended - started, 0.0), self.steps,
+            trace, first, finish, lengths, self.gaps, max(ended - started, 0.0), self.steps,
             self.preemptions, planner.failures if planner else 0,
-            planner.plans if planner else 0, age, planner.margin.factor if planner else 1.0,
+            planner.plans if planner else 0, self.plan_age,
+            planner.margin.factor if planner else 1.0,
         )  # fmt: skip
 
 

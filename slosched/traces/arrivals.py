@@ -15,7 +15,12 @@ class Recorded:
 
     kind: Literal["recorded"] = "recorded"
 
-    def times(self, recorded: FloatArray, rng: np.random.Generator) -> FloatArray:  # noqa: ARG002
+    def times(
+        self,
+        recorded: FloatArray,
+        rng: np.random.Generator,  # noqa: ARG002
+        last: float | None = None,  # noqa: ARG002
+    ) -> FloatArray:
         """Return the recorded times, s."""
         return recorded
 
@@ -41,9 +46,11 @@ class Poisson:
     def __post_init__(self) -> None:
         _check("rate", self.rate)
 
-    def times(self, recorded: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Draw as many times as were recorded, s, the first of them 0."""
-        return _from_gaps(rng.exponential(1 / self.rate, len(recorded)))
+    def times(
+        self, recorded: FloatArray, rng: np.random.Generator, last: float | None = None
+    ) -> FloatArray:
+        """Draw as many times as were recorded, s, after the `last` one; without it, from 0 on."""
+        return _from_gaps(rng.exponential(1 / self.rate, len(recorded)), last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +78,22 @@ class Gamma:
         _check("rate", self.rate)
         _check("cv", self.cv)
 
-    def times(self, recorded: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Draw as many times as were recorded, s, the first of them 0."""
+    def times(
+        self, recorded: FloatArray, rng: np.random.Generator, last: float | None = None
+    ) -> FloatArray:
+        """Draw as many times as were recorded, s, after the `last` one; without it, from 0 on."""
         # A gamma's CV is 1/sqrt(shape), its mean shape * scale.
         shape = self.cv**-2
-        return _from_gaps(rng.gamma(shape, 1 / (self.rate * shape), len(recorded)))
+        return _from_gaps(rng.gamma(shape, 1 / (self.rate * shape), len(recorded)), last)
 
 
 Arrivals = Recorded | Poisson | Gamma
 
 
-def _from_gaps(gaps: FloatArray) -> FloatArray:
-    gaps[:1] = 0.0
-    return np.cumsum(gaps)
+def _from_gaps(gaps: FloatArray, last: float | None) -> FloatArray:
+    if last is None:
+        gaps[:1], last = 0.0, 0.0
+    return np.cumsum(np.append(last, gaps))[1:]
 
 
 def _check(name: str, value: float) -> None:

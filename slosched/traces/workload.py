@@ -1,9 +1,10 @@
 """Turns records of traces into requests: merged by time, each with a class and an arrival."""
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from math import inf
 
 import numpy as np
@@ -15,7 +16,9 @@ from slosched.core.types import BoolArray
 from slosched.traces.arrivals import Arrivals, Gamma, Poisson, Recorded
 from slosched.traces.record import TraceRecord
 
-__all__ = ["Arrivals", "AssignRule", "Gamma", "Poisson", "Recorded", "build"]
+__all__ = ["Arrivals", "AssignRule", "Gamma", "Poisson", "Recorded", "build", "stream"]
+
+_AT_ONCE = 4096  # records; draws come out the same whatever it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,36 @@ def build(
 ) -> list[TracedRequest]:
     """Turn the records of one or several traces into requests in order of arrival.
 
+    As `stream` does, which see for parameters; and looks whether ids are unique.
+
+    Raises
+    ------
+    ValueError
+        If `load` is not positive, or the default or a rule names no class.
+    TraceError
+        If a record names an unknown class, or two have the same id.
+    """
+    requests = list(
+        stream(
+            traces, classes, default_class, rules=rules, arrivals=arrivals, load=load, seed=seed
+        )
+    )
+    _check_unique(requests)
+    return requests
+
+
+def stream(
+    traces: Sequence[Iterable[TraceRecord]],
+    classes: Mapping[str, SloClass],
+    default_class: str,
+    *,
+    rules: Sequence[AssignRule] = (),
+    arrivals: Arrivals | None = None,
+    load: float = 1.0,
+    seed: int | np.random.Generator = 0,
+) -> Iterator[TracedRequest]:
+    """Turn records into requests as they come, in order of arrival; memory does not grow.
+
     A record's own class wins over the rules, and its own limits over those of any class: the
     class then gives its name and weight alone, as it does to a request with explicit targets.
 
@@ -87,7 +120,7 @@ def build(
     ValueError
         If `load` is not positive, or the default or a rule names no class.
     TraceError
-        If a record names an unknown class, or two have the same id.
+        If a record names an unknown class.
     """
     if not 0 < load < inf:
         raise ValueError(f"load must be greater than 0 and finite, got {load}")
@@ -95,30 +128,30 @@ def build(
         if name not in classes:
             raise ValueError(_unknown(name, classes))
     for_classes, for_arrivals = np.random.default_rng(seed).spawn(2)
-    records = list(heapq.merge(*traces, key=lambda record: record.time))
-    recorded = np.array([record.time for record in records], dtype=np.float64)
-    times = (arrivals or Recorded()).times(recorded, for_arrivals) / load
-    ids = [f"{r.source}/{r.request_id}" if len(traces) > 1 else r.request_id for r in records]
-    _check_unique(ids)
-    names = _assigned(records, rules, default_class, for_classes)
-    return [
-        _request(record, request_id, arrival, _class_of(record, name, classes))
-        for record, request_id, arrival, name in zip(
-            records, ids, times.tolist(), names, strict=True
-        )
-    ]
+    # Each rule has a stream of its own: adding one leaves the draws of those before it.
+    draws = for_classes.spawn(len(rules))
+    merged, last = heapq.merge(*traces, key=lambda record: record.time), None
+    while records := list(islice(merged, _AT_ONCE)):
+        recorded = np.array([record.time for record in records], dtype=np.float64)
+        times = (arrivals or Recorded()).times(recorded, for_arrivals, last)
+        last = float(times[-1])
+        names = _assigned(records, rules, default_class, draws)
+        for record, arrival, name in zip(records, (times / load).tolist(), names, strict=True):
+            request_id = record.request_id
+            if len(traces) > 1:
+                request_id = f"{record.source}/{request_id}"
+            yield _request(record, request_id, arrival, _class_of(record, name, classes))
 
 
 def _assigned(
     records: Sequence[TraceRecord],
     rules: Sequence[AssignRule],
     default_class: str,
-    rng: np.random.Generator,
+    draws: Sequence[np.random.Generator],
 ) -> list[str]:
     names = [record.slo_class for record in records]
-    # Each rule has a stream of its own: adding one leaves the draws of those before it.
-    for rule, stream in zip(rules, rng.spawn(len(rules)), strict=True):
-        matches = rule.matches(records, stream)
+    for rule, rng in zip(rules, draws, strict=True):
+        matches = rule.matches(records, rng)
         names = [
             rule.slo_class if name is None and match else name
             for name, match in zip(names, matches.tolist(), strict=True)
@@ -163,9 +196,10 @@ def _unknown(name: str, classes: Mapping[str, SloClass]) -> str:
     return f"no class {name!r}, {hint}"
 
 
-def _check_unique(ids: Sequence[str]) -> None:
+def _check_unique(requests: Sequence[TracedRequest]) -> None:
     seen: set[str] = set()
-    for request_id in ids:
+    for traced in requests:
+        request_id = traced.request.request_id
         if request_id in seen:
             raise TraceError(
                 f"request id {request_id!r} comes twice; traces that are merged must differ in "
