@@ -48,6 +48,8 @@ class Problem:
         Whether orders are priced over all of `Snapshot.scenarios`, or for lengths as predicted.
     promoted
         Rows that go first, in this order, and keep their slots.
+    complete
+        Whether times are wanted of everybody, of those too who are late whatever is done.
     """
 
     snapshot: Snapshot
@@ -57,6 +59,7 @@ class Problem:
     prefill_budget: bool = False
     robust: bool = False
     promoted: IntArray = field(default_factory=nobody)
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class Solution:
     cost
         Of that order, by the objective on the rollout; lower is better.
     first, finish
-        Shape (n,): seconds from `now` to each first token and finish; inf if never.
+        Shape (n,): seconds from `now` to each first token and finish; inf if never, or if nobody
+        looked.
     attained
         How many requests keep all their limits.
     moves

@@ -105,7 +105,7 @@ def plan_offline(
         row = table.add(traced.request, traced.output_tokens)
         table.rows[row]["arrival"] = 0.0
     snapshot, _ = table.snapshot(0.0, limits, latency)
-    problem = Problem(snapshot, objective)
+    problem = Problem(snapshot, objective, complete=True)
     started = perf_counter()
     solution = solver.solve(problem)
     solve_s = perf_counter() - started

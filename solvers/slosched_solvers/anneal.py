@@ -16,6 +16,7 @@ from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.decisions import SEQUENCES, TOKENS, preempt, restrain
 from slosched_solvers.discard import discard
 from slosched_solvers.evaluate import Evaluator
+from slosched_solvers.focus import focus, widen
 from slosched_solvers.instance import Instance, build, select
 from slosched_solvers.moves import EXPECTED
 from slosched_solvers.requests import LATEST
@@ -87,6 +88,13 @@ class Anneal:
     def solve(self, problem: Problem) -> Solution:
         """Search for a good order; never worse than the best start."""
         began = monotonic()
+        narrowed = focus(problem)
+        if narrowed is None:
+            return self._solve(problem, began)
+        left, kept, others = narrowed
+        return widen(self._solve(left, began), kept, others)
+
+    def _solve(self, problem: Problem, began: float) -> Solution:
         full = build(problem.snapshot, robust=problem.robust)
         whole = Evaluator(full, problem.objective)
         priced = [(whole(start), start) for start in starts(problem)]
