@@ -77,9 +77,7 @@ def build(
         If a record names an unknown class, or two have the same id.
     """
     requests = list(
-        stream(
-            traces, classes, default_class, rules=rules, arrivals=arrivals, load=load, seed=seed
-        )
+        stream(traces, classes, default_class, rules=rules, arrivals=arrivals, load=load, seed=seed)
     )
     _check_unique(requests)
     return requests

@@ -1,5 +1,6 @@
 """Sums that need no memory of single requests, against those that have it."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slosched import EngineLimits, TracedRequest
+from slosched import EngineLimits, Request, Slo, TracedRequest
 from slosched.sim.engine import SimulatedEngine
 from slosched.sim.histogram import BINS, LEAST, RATIO, Histogram
 from slosched.sim.options import EngineOptions
@@ -43,9 +44,7 @@ def test_what_is_out_of_range_counts_at_its_end(seconds: float, counts_as: float
 
 
 @given(traces(), engine_limits())
-def test_a_tally_says_what_a_summary_says(
-    trace: list[TracedRequest], limits: EngineLimits
-) -> None:
+def test_a_tally_says_what_a_summary_says(trace: list[TracedRequest], limits: EngineLimits) -> None:
     exact = summarize(SimulatedEngine(None, limits, LATENCY, options=STOCK).run(trace))
     engine, tally = SimulatedEngine(None, limits, LATENCY, options=STOCK), Tally()
     for ended in engine.serve(trace):
@@ -67,14 +66,12 @@ def _by_class(one: dict[str, dict], other: dict[str, dict]) -> list[tuple[dict, 
 
 def test_an_engine_takes_a_trace_that_never_ends() -> None:
     """It reads one request ahead, and no more."""
-    from tests.sim.test_engine import request
-
     taken = []
 
-    def endless():  # type: ignore[no-untyped-def]
+    def endless() -> Iterator[TracedRequest]:
         for i in range(10**9):
             taken.append(i)
-            yield request(i, i * 0.5)
+            yield TracedRequest(Request(f"r{i}", i * 0.5, 20, Slo()), 5)
 
     engine = SimulatedEngine(None, EngineLimits(4, 64, 16, 100), LATENCY, options=STOCK)
     served = list(islice(engine.serve(endless()), 1000))
