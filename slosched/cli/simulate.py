@@ -85,7 +85,9 @@ def simulate(
                     runs.append(run)
         if not runs:
             raise KeyboardInterrupt
-        text = orjson.dumps({"runs": runs}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+        # A line for each value of an array is nothing to read, and doubles the file.
+        indent = 0 if requests else orjson.OPT_INDENT_2
+        text = orjson.dumps({"runs": runs}, option=indent | orjson.OPT_SERIALIZE_NUMPY)
         if output is not None:
             write(output, text)
         if output_format is Format.json:

@@ -15,6 +15,7 @@ from slosched.core.protocols import Problem, Solution, Solver
 from slosched.core.request import TracedRequest
 from slosched.core.snapshot import EngineLimits, Snapshot
 from slosched.core.types import BoolArray
+from slosched.sim.summary import described
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,28 @@ class OfflinePlan:
                 "finish_ms": None if never else float(solution.finish[row] * 1e3),
                 "slo_met": bool(met[row]),
             }
+
+    def arrays(self) -> dict[str, list[Any]]:
+        """List what the plan means for each request, in its order, as a result's arrays do.
+
+        `starts_ms` is what `lines` has under `start_ms`; everybody arrives at 0.
+        """
+        lines = list(self.lines())
+        ordered = [self.trace[row] for row in self.solution.order]
+        first = [line["first_token_ms"] for line in lines]
+        finish = [line["finish_ms"] for line in lines]
+        return {
+            **described(ordered),
+            "arrivals_ms": [0.0] * len(lines),
+            "starts_ms": [line["start_ms"] for line in lines],
+            "ttfts_ms": first,
+            "tpots_ms": [
+                None if end is None else (end - begin) / max(traced.output_tokens - 1, 1)
+                for traced, begin, end in zip(ordered, first, finish, strict=True)
+            ],
+            "e2els_ms": finish,
+            "slo_met": [line["slo_met"] for line in lines],
+        }
 
 
 def plan_offline(

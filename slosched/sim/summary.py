@@ -1,10 +1,13 @@
 """A run in numbers, under the names that `vllm bench serve` uses, and ours."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
+from slosched.core.request import TracedRequest
 from slosched.core.types import BoolArray, FloatArray
 from slosched.sim.histogram import Histogram
 from slosched.sim.records import Records
@@ -94,9 +97,8 @@ def _share(met: BoolArray) -> float | None:
 def per_request_arrays(records: Records) -> dict[str, list[Any]]:
     """List what happened to each request of the trace; times in ms, None where there is none."""
     return {
-        "request_ids": [traced.request.request_id for traced in records.trace],
-        "slo_classes": [traced.request.slo_class for traced in records.trace],
-        "input_lens": [traced.request.input_tokens for traced in records.trace],
+        **described(records.trace),
+        "arrivals_ms": _or_none(records.arrival),
         "output_lens": records.output_tokens.tolist(),
         "ttfts_ms": _or_none(records.ttft),
         "tpots_ms": _or_none(records.tpot),
@@ -105,5 +107,19 @@ def per_request_arrays(records: Records) -> dict[str, list[Any]]:
     }
 
 
-def _or_none(seconds: FloatArray) -> list[float | None]:
-    return [None if np.isnan(s) else float(s * 1e3) for s in seconds]
+def described(trace: Sequence[TracedRequest]) -> dict[str, list[Any]]:
+    """List what each request is and asks for; limits in ms, None for those that it has not."""
+    slos = [traced.request.slo for traced in trace]
+    return {
+        "request_ids": [traced.request.request_id for traced in trace],
+        "slo_classes": [traced.request.slo_class for traced in trace],
+        "input_lens": [traced.request.input_tokens for traced in trace],
+        "output_lens": [traced.output_tokens for traced in trace],
+        "ttft_limits_ms": _or_none(slo.ttft for slo in slos),
+        "tpot_limits_ms": _or_none(slo.tpot for slo in slos),
+        "e2e_limits_ms": _or_none(slo.e2e for slo in slos),
+    }
+
+
+def _or_none(seconds: Iterable[float]) -> list[float | None]:
+    return [float(s * 1e3) if isfinite(s) else None for s in seconds]
