@@ -1,1 +1,1 @@
-"""Results: tables, JSON and timelines."""
+"""Results: tables, timelines, and HTML pages with pictures."""

@@ -7,6 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 from rich.table import Table
 
+from slosched.report.words import percent as _percent
+from slosched.report.words import seconds as _seconds
+
 
 class _Column(NamedTuple):
     header: str
@@ -66,11 +69,3 @@ def _title(runs: Sequence[dict[str, Any]]) -> str:
     return (
         f"{served} requests, {runs[0]['profile']}, {runs[0]['config']['predictor']['kind']} lengths"
     )
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}%"
-
-
-def _seconds(ms: float | None) -> str:
-    return "-" if ms is None else f"{ms / 1e3:.2f}"

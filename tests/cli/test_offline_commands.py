@@ -231,7 +231,10 @@ def test_config_schema_is_a_json_schema() -> None:
     assert "ttft_ms" in schema["$defs"]["SloClassSettings"]["properties"]
 
 
-HEAVY = ("vllm", "torch", "transformers", "ortools", "numba", "matplotlib", "pydantic", "fastapi")
+HEAVY = (
+    "vllm", "torch", "transformers", "ortools", "numba", "matplotlib", "jinja2", "pydantic",
+    "fastapi",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -251,7 +254,9 @@ def test_nothing_heavy_is_imported_before_it_is_used(code: str, heavy: tuple[str
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [[], ["simulate"], ["optimize"], ["serve"], ["gateway"]])
+@pytest.mark.parametrize(
+    "command", [[], ["simulate"], ["optimize"], ["report"], ["serve"], ["gateway"]]
+)
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0

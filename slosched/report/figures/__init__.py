@@ -1,0 +1,1 @@
+"""Pictures of results: SVG that follows the reader's choice of light or dark."""
