@@ -1,5 +1,6 @@
 """`slosched optimize`: plan a fixed set of requests once, with a proven bound."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,9 @@ from slosched.cli.common import Config, Format, FormatOption, Quiet, Seed, Set, 
 from slosched.cli.workload import Limit, Traces
 
 if TYPE_CHECKING:
+    from slosched.config.schema import Settings
     from slosched.core.protocols import Solver
+    from slosched.sim.offline import OfflinePlan
 
 
 def optimize(
@@ -29,6 +32,9 @@ def optimize(
     perfetto: Annotated[
         Path | None, typer.Option(help="Write the schedule as a trace for ui.perfetto.dev.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with the schedule's picture.")
+    ] = None,
     seed: Seed = 0,
     output_format: FormatOption = Format.table,
     verbose: Verbose = False,
@@ -41,7 +47,7 @@ def optimize(
 
     \b
     Examples:
-      slosched optimize azure_2023_conv.csv --limit 200 -o plan.jsonl
+      slosched optimize azure_2023_conv.csv --limit 200 -o plan.jsonl --report plan.html
       slosched optimize requests.jsonl --solver cpsat --format json
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
@@ -51,13 +57,13 @@ def optimize(
         from slosched.core.errors import ConfigError
         from slosched.report.files import check_folder, write
         from slosched.report.tables import plan_table
-        from slosched.sim.offline import OfflinePlan, plan_offline
+        from slosched.sim.offline import plan_offline
 
-        check_folder(output, perfetto)
+        check_folder(output, perfetto, report)
         settings, _ = common.load(config, set_)
         trace = workload.requests(traces, settings, limit, 1.0, seed)
         try:
-            plan: OfflinePlan = plan_offline(
+            plan = plan_offline(
                 trace,
                 settings.limits(),
                 settings.latency(),
@@ -75,6 +81,8 @@ def optimize(
 
             write(perfetto, orjson.dumps(timeline(plan.lines())))
         result: dict[str, Any] = {**plan.summary(), "solver": solver}
+        if report is not None:
+            write(report, _page(plan, result, settings, traces, seed))
         if output_format is Format.json:
             typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
         else:
@@ -84,6 +92,24 @@ def optimize(
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command()(optimize)
+
+
+def _page(
+    plan: "OfflinePlan",
+    result: dict[str, Any],
+    settings: "Settings",
+    traces: Sequence[Path],
+    seed: int,
+) -> bytes:
+    from slosched.config.schema import dump
+    from slosched.report.plan import plan_page
+
+    facts = [
+        ("Traces", ", ".join(map(str, traces))),
+        ("Profile", settings.engine.profile),
+        ("Seed", str(seed)),
+    ]
+    return plan_page(result, plan.arrays(), facts, dump(settings))
 
 
 def _bound(seconds: float) -> "Solver | None":

@@ -23,6 +23,9 @@ def test_the_wheel_holds_the_three_packages_and_their_data(tmp_path: Path) -> No
         "slosched/config/default.yaml",
         "slosched/config/profiles/h100-llama2-70b-tp8.yaml",
         "slosched/py.typed",
+        "slosched/report/templates/comparison.html",
+        "slosched/report/templates/plan.html",
+        "slosched/report/templates/style.css",
         "slosched_solvers/py.typed",
         "slosched_server/py.typed",
     } <= names
