@@ -168,7 +168,7 @@ class SimulatedEngine:
         ValueError
             If a request arrives before the one before it.
         """
-        arrivals = _Arrivals(trace)
+        arrivals = _Arrivals(trace, self._options.overhead)
         self._counters["now"] = min(arrivals.next_at, sys.float_info.max)
         try:
             while True:
@@ -335,25 +335,26 @@ class SimulatedEngine:
 
 
 class _Arrivals:
-    """The requests of a trace, as their time comes."""
+    """The requests of a trace, as their time comes: some overhead after they arrive."""
 
-    def __init__(self, trace: Iterable[TracedRequest]) -> None:
-        self._trace = enumerate(trace)
+    def __init__(self, trace: Iterable[TracedRequest], overhead: float) -> None:
+        self._trace, self._overhead = enumerate(trace), overhead
         self._next = next(self._trace, None)
 
     @property
     def next_at(self) -> float:
         """When the next one comes, s; inf if none does."""
-        return inf if self._next is None else self._next[1].request.arrival
+        return inf if self._next is None else self._next[1].request.arrival + self._overhead
 
     def until(self, now: float) -> Iterator[tuple[int, TracedRequest]]:
         """Take out who has come by now, with its place in the trace."""
         while self._next is not None and self.next_at <= now:
             came, self._next = self._next, next(self._trace, None)
-            if self.next_at < came[1].request.arrival:
+            after = came[1].request.arrival
+            if self._next is not None and self._next[1].request.arrival < after:
                 raise ValueError(
-                    f"trace must be sorted by arrival, but its request {came[0] + 1} comes at "
-                    f"{self.next_at:g} s, before the one before it"
+                    f"trace must be sorted by arrival, but its request {self._next[0]} comes at "
+                    f"{self._next[1].request.arrival:g} s, the one before it at {after:g} s"
                 )
             yield came
 

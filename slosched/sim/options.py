@@ -1,6 +1,7 @@
 """How a simulated engine schedules, beyond what it can hold."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 SchedulerKind = Literal["slosched", "vllm-fcfs", "vllm-priority"]
@@ -26,6 +27,8 @@ class EngineOptions:
         Share of the KV blocks that an admission leaves free.
     max_model_len
         Most tokens of a prompt and its answer together; None for as many as fit.
+    overhead
+        Seconds until a request that arrived is before the scheduler: HTTP and tokenisation.
     page_tokens
         Prompt tokens that one of a trace's `hash_ids` stands for.
 
@@ -40,6 +43,7 @@ class EngineOptions:
     enable_prefix_caching: bool = True
     watermark: float = 0.0
     max_model_len: int | None = None
+    overhead: float = 0.0
     page_tokens: int = PAGE_TOKENS
 
     def __post_init__(self) -> None:
@@ -47,5 +51,7 @@ class EngineOptions:
             raise ValueError(f"watermark must be at least 0 and below 1, got {self.watermark}")
         if self.max_model_len is not None and self.max_model_len < 2:
             raise ValueError(f"max_model_len must be at least 2, got {self.max_model_len}")
+        if not 0 <= self.overhead < inf:
+            raise ValueError(f"overhead must not be negative, and finite, got {self.overhead}")
         if self.page_tokens < 1:
             raise ValueError(f"page_tokens must be at least 1, got {self.page_tokens}")

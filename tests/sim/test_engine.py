@@ -128,7 +128,7 @@ def request(
 
 def test_a_trace_out_of_order_is_refused_by_name() -> None:
     engine = SimulatedEngine(None, LIMITS, LATENCY, options=STOCK)
-    with pytest.raises(ValueError, match=r"sorted by arrival, but its request 2 comes at 0\.5 s"):
+    with pytest.raises(ValueError, match=r"but its request 2 comes at 0\.5 s, the one before it at 1 s"):
         engine.run([request(0, 0.0), request(1, 1.0), request(2, 0.5)])
 
 
@@ -172,11 +172,21 @@ def test_asynchronous_scheduling_keeps_the_device_busy_and_a_newcomer_waiting() 
     assert waited[1] - waited[0] == pytest.approx(LATENCY.step(0, 1, 21))
 
 
+def test_what_happens_before_the_scheduler_is_waited_for() -> None:
+    trace = [request(0, 1.0), request(1, 1.2)]
+    times = []
+    for overhead in (0.0, 0.25):
+        how = EngineOptions("vllm-fcfs", overhead=overhead)
+        times.append(SimulatedEngine(None, LIMITS, LATENCY, options=how).run(trace).ttft)
+    np.testing.assert_allclose(times[1], times[0] + 0.25)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"watermark": 1.0}, "watermark must be at least 0 and below 1, got 1.0"),
         ({"max_model_len": 1}, "max_model_len must be at least 2, got 1"),
+        ({"overhead": -0.1}, "overhead must not be negative, and finite, got -0.1"),
         ({"page_tokens": 0}, "page_tokens must be at least 1, got 0"),
     ],
 )
