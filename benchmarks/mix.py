@@ -18,7 +18,7 @@ from slosched.config.load import load
 from slosched.config.schema import Settings
 from slosched.core.request import TracedRequest
 from slosched.traces import TraceRecord, read
-from slosched.traces.workload import build
+from slosched.whatif.requests import requests
 
 Traces = Annotated[
     Path | None,
@@ -56,15 +56,7 @@ class Mix:
 
     def requests(self, settings: Settings, load: float, seed: int) -> list[TracedRequest]:
         """Assign classes and arrival times."""
-        return build(
-            self.records(),
-            settings.slo_classes(),
-            settings.tagger().default_class,
-            rules=settings.workload.assign,
-            arrivals=settings.workload.arrivals,
-            load=load,
-            seed=seed,
-        )
+        return requests(self.records(), settings, load, seed)
 
 
 def settings(overrides: list[str] | None = None) -> Settings:

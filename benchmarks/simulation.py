@@ -1,10 +1,8 @@
 """Simulated runs, some side by side in processes of their own."""
 
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +12,7 @@ from mix import Mix, settings
 
 from slosched.sim.summary import summarize
 from slosched.sim.truth import NoisySteps
+from slosched.whatif.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Job:
     noise: float = 0.0
 
 
-def run(job: Job) -> dict[str, Any]:
+def run(job: Job, _: Callable[[int], None]) -> dict[str, Any]:
     """Simulate, and sum up: `slosched simulate`'s numbers, and what planning took."""
     _compile(job.overrides)
     return _run(job)
@@ -79,15 +78,10 @@ def run_all(jobs: Sequence[Job], workers: int, what: str) -> list[dict[str, Any]
     """Run jobs, results in their order; the longest, under high load, are begun first."""
     order = sorted(range(len(jobs)), key=lambda i: -jobs[i].load)
     results: dict[int, dict[str, Any]] = {}
-    if workers == 1:
-        for i in track(order, what):
-            results[i] = run(jobs[i])
-    else:
-        # Spawned: numba's threads and locks do not survive a fork.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            futures = {i: pool.submit(run, jobs[i]) for i in order}
-            for i in track(order, what):
-                results[i] = futures[i].result()
+    with Workers(workers) as processes:
+        done = processes.as_done(run, [jobs[i] for i in order])
+        for _, (place, result) in zip(track(order, what), done, strict=True):
+            results[order[place]] = result
     return [results[i] for i in range(len(jobs))]
 
 

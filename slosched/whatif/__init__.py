@@ -1,0 +1,1 @@
+"""What if: the simulator asked over and over, for grids, capacity and tuning."""
