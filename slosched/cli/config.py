@@ -22,12 +22,14 @@ def check(
       slosched config check slosched.yaml
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported():
-        from slosched.config.load import load
+        from slosched.config.load import build, read
         from slosched.core.errors import ConfigError
+        from slosched.whatif import grid
 
-        settings = load(file, set_ or [])
-        settings.latency()  # the profile is a file of its own
-        settings.planner(trace=[])  # custom parts are built
+        document = read(file, set_ or [])
+        settings = build(document)
+        grid.check(settings)
+        grid.grid(document).cells()
         typer.echo(f"{file}: fine, {len(settings.classes)} classes, policy {settings.policy.kind}")
         try:
             settings.planner()

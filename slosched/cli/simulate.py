@@ -1,22 +1,20 @@
-"""`slosched simulate`: replay arrivals in virtual time under one or more policies."""
+"""`slosched simulate`: replay arrivals in virtual time, over a grid of what-ifs."""
 
+from collections.abc import Sequence
 from contextlib import suppress
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slosched.cli.common import Config, Format, FormatOption, Quiet, Seed, Set, Verbose, reported
-from slosched.cli.workload import Limit, Traces
+from slosched.cli.workload import Jobs, Limit, Traces
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from slosched.whatif.grid import Cell, Grid
+    from slosched.whatif.task import Run
 
-    from slosched.config.schema import Settings
-    from slosched.core.request import TracedRequest
-
-ALL = "all"
+MANY = 20  # runs, from which on their number is said before they begin
 
 
 def simulate(
@@ -31,8 +29,13 @@ def simulate(
         list[float] | None,
         typer.Option(metavar="X", help="Times as fast as recorded; as often as wanted."),
     ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A.B=C,D", help="Try these values of a setting; as often as wanted."),
+    ] = None,
     limit: Limit = None,
     seed: Seed = 0,
+    jobs: Jobs = 1,
     output_format: FormatOption = Format.table,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write the JSON to this file.")
@@ -45,44 +48,38 @@ def simulate(
 ) -> None:
     """Replay a trace under one or more policies, a row each.
 
-    Lengths are predicted as configured; `--set predictor.kind=oracle` makes them exact.
+    Loads, policies and the values of --grid are combined, each with each; `whatif.grid` in the
+    configuration does the same. Lengths are predicted as configured; `--set predictor.kind=oracle`
+    makes them exact.
 
     \b
     Examples:
       slosched simulate azure_2023_conv.csv --policy all --load 1 --load 2 --limit 2000
       slosched simulate conv.csv code.csv --config slosched.yaml --format json > runs.json
+      slosched simulate conv.csv --policy fcfs --policy planned --jobs 2 \\
+        --grid engine.max_num_seqs=16,32,64 --grid engine.num_kv_blocks=20000,50000
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
         import orjson
-        from rich.console import Console
-        from rich.progress import Progress
 
         from slosched.cli import common, workload
-        from slosched.core.errors import ConfigError
         from slosched.report.files import check_folder, write
         from slosched.report.tables import runs_table
+        from slosched.whatif.task import Run
 
-        settings, _ = common.load(config, set_)
-        loads = _loads(load)
-        kinds = _policies(policy, settings)
+        cells = _cells(_grid(config, set_, policy, load, grid), workload.processes(jobs), quiet)
         check_folder(output)
-        if output is not None and output.resolve() in [path.resolve() for path in traces]:
-            raise ConfigError(f"--output {output} is one of the traces, and would replace it")
-        runs: list[dict[str, Any]] = []
-        wanted = len(loads) * len(kinds)
-        console = Console(stderr=True)
-        silent = quiet or not console.is_terminal
-        with (
-            Progress(console=console, transient=True, disable=silent) as progress,
-            suppress(KeyboardInterrupt),  # what is done is not lost
-        ):
-            for x in loads:
-                trace = workload.requests(traces, settings, limit, x, seed)
-                for kind in kinds:
-                    chosen = (settings.with_policy(kind) if kind else settings).offline(seed)
-                    run = _run(chosen, trace, progress, x, requests)
-                    run |= {"trace": [str(path) for path in traces], "load": x, "seed": seed}
-                    runs.append(run)
+        workload.keep_traces(output, traces)
+        records = workload.records(traces, limit)
+        labels = {"trace": [str(path) for path in traces], "seed": seed}
+        tasks = [
+            Run(
+                cell.settings.offline(seed), records, cell.load, seed, requests,
+                {**labels, "load": cell.load, "cell": cell.values},
+            )
+            for cell in cells
+        ]  # fmt: skip
+        runs = _run(tasks, workload.processes(jobs), quiet)
         if not runs:
             raise KeyboardInterrupt
         # A line for each value of an array is nothing to read, and doubles the file.
@@ -94,8 +91,8 @@ def simulate(
             typer.echo(text.decode())
         else:
             common.show(runs_table(runs))
-        if len(runs) < wanted:
-            typer.echo(f"interrupted: {len(runs)} of {wanted} runs were done", err=True)
+        if len(runs) < len(tasks):
+            typer.echo(f"interrupted: {len(runs)} of {len(tasks)} runs were done", err=True)
             raise typer.Exit(130)
 
 
@@ -104,42 +101,45 @@ def register(app: typer.Typer) -> None:
     app.command()(simulate)
 
 
-def _loads(named: list[float] | None) -> list[float]:
-    from slosched.core.errors import ConfigError
+def _grid(
+    config: Path | None,
+    overrides: Sequence[str] | None,
+    policies: Sequence[str] | None,
+    loads: Sequence[float] | None,
+    options: Sequence[str] | None,
+) -> "Grid":
+    from slosched.config.load import read
+    from slosched.whatif.dimension import dimension, from_option
+    from slosched.whatif.grid import grid
 
-    for x in named or []:
-        if not 0 < x < inf:
-            raise ConfigError(f"--load must be greater than 0 and finite, got {x:g}")
-    return named or [1.0]
-
-
-def _policies(named: list[str] | None, settings: "Settings") -> list[str]:
-    from slosched.config.parts import POLICIES
-
-    if not named:
-        return [settings.policy.kind] if settings.policy.kind in POLICIES else [""]
-    for kind in named:
-        if kind != ALL:
-            settings.with_policy(kind)  # a wrong name ends here, before anything runs
-    return list(POLICIES) if ALL in named else list(dict.fromkeys(named))
+    asked = [from_option(option) for option in options or []]
+    asked += [dimension("load", loads, "--load")] if loads else []
+    asked += [dimension("policy", policies, "--policy")] if policies else []
+    return grid(read(config, overrides or []), asked)
 
 
-def _run(
-    settings: "Settings",
-    trace: "list[TracedRequest]",
-    progress: "Progress",
-    load: float,
-    per_request: bool,
-) -> dict[str, Any]:
-    from slosched.config.schema import dump
-    from slosched.sim.summary import per_request_arrays, summarize
-    from slosched.version import __version__
+def _cells(grid: "Grid", processes: int, quiet: bool) -> "list[Cell]":
+    if len(grid) >= MANY and not quiet:
+        of = " x ".join(f"{len(d.values)} {d.path}" for d in grid.dimensions if len(d.values) > 1)
+        how = f"{processes} at a time" if processes > 1 else "one by one; see --jobs"
+        typer.echo(f"{len(grid)} runs ({of}), {how}", err=True)
+    return grid.cells()
 
-    kind = settings.policy.kind
-    task = progress.add_task(f"{kind} at load {load:g}", total=len(trace))
-    engine = settings.simulated_engine(trace)
-    records = engine.run(trace, lambda done: progress.update(task, completed=done))
-    progress.remove_task(task)
-    run = {"policy": kind, "profile": settings.engine.profile, **summarize(records)}
-    run |= {"version": __version__, "config": dump(settings)}
-    return run | per_request_arrays(records) if per_request else run
+
+def _run(tasks: "Sequence[Run]", processes: int, quiet: bool) -> list[dict[str, Any]]:
+    """Return the results, in the order of the tasks; after Ctrl-C those that are there."""
+    from slosched.cli.progress import bar
+    from slosched.whatif.task import simulate as run
+    from slosched.whatif.workers import Workers
+
+    units = sum(len(records) for task in tasks for records in task.records)
+    done: dict[int, dict[str, Any]] = {}
+    with (
+        bar(f"{len(tasks)} runs", quiet, units) as shown,
+        suppress(KeyboardInterrupt),  # what is done is not lost
+        Workers(processes) as workers,
+    ):
+        for i, result in workers.as_done(run, tasks, shown.tick):
+            done[i] = result
+            shown.say(f"{len(done)} of {len(tasks)} runs")
+    return [done[i] for i in sorted(done)]

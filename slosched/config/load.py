@@ -7,15 +7,27 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from slosched.config.overrides import apply_overrides, environment
+from slosched.config.document import Document
+from slosched.config.overrides import Override, apply_overrides, environment
 from slosched.config.schema import Settings
 from slosched.config.validate import validate
 from slosched.config.yaml import load_yaml
 from slosched.core.errors import ConfigError
 
 
-def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
-    """Read the configuration.
+def load(path: Path | None = None, overrides: Sequence[Override | str] = ()) -> Settings:
+    """Read the configuration, see `read`, and build its objects.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or does not fit; a line for each problem.
+    """
+    return build(read(path, overrides))
+
+
+def read(path: Path | None = None, overrides: Sequence[Override | str] = ()) -> Document:
+    """Read the configuration as plain data, whether it fits or not.
 
     Parameters
     ----------
@@ -29,20 +41,45 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     Raises
     ------
     ConfigError
-        If the file cannot be read or does not fit; a line for each problem.
+        If the file cannot be read, or an override leads nowhere.
+    """
+    document = load_yaml(*text(path))
+    return apply_overrides(document, [*from_environment(), *overrides])
+
+
+def build(document: Document, overrides: Sequence[Override | str] = ()) -> Settings:
+    """Build the objects of a configuration, with some values changed.
+
+    Raises
+    ------
+    ConfigError
+        If it does not fit; a line for each problem.
+    """
+    return validate(apply_overrides(document, overrides), TypeAdapter(Settings))
+
+
+def from_environment() -> list[Override]:
+    """Read the values that `SLOSCHED_...` variables put over those of the file."""
+    names = [info.alias or name for name, info in Settings.model_fields.items()]
+    return environment(os.environ, names)
+
+
+def text(path: Path | None = None) -> tuple[str, str]:
+    """Read the file that is in force, see `read`: its text, and what to call it.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
     """
     if path is None and os.environ.get("SLOSCHED_CONFIG"):
         path = Path(os.environ["SLOSCHED_CONFIG"])
     if path is None:
-        text = (files("slosched.config") / "default.yaml").read_text(encoding="utf-8")
-        document = load_yaml(text, "default.yaml")
-    else:
-        try:
-            document = load_yaml(path.read_text(encoding="utf-8"), str(path))
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path}: is no UTF-8 text") from None
-    names = [info.alias or name for name, info in Settings.model_fields.items()]
-    document = apply_overrides(document, environment(os.environ, names))
-    return validate(apply_overrides(document, overrides), TypeAdapter(Settings))
+        shipped = files("slosched.config") / "default.yaml"
+        return shipped.read_text(encoding="utf-8"), shipped.name
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is no UTF-8 text") from None

@@ -1,5 +1,6 @@
 """Values put over those of a document: from `--set` options and environment variables."""
 
+import json
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ def environment(environ: Mapping[str, str], fields: Iterable[str]) -> list[Overr
     return overrides
 
 
+def change(path: str, value: object, origin: str) -> Override:
+    """Put a value that is known already at a path such as `policy.solver.cooling`."""
+    return Override(tuple(path.split(".")), json.dumps(value, ensure_ascii=False), origin)
+
+
 def apply_overrides(document: Document, overrides: Iterable[Override | str]) -> Document:
     """Put values over those of a document, in turn; the document itself stays as it is.
 
@@ -74,11 +80,12 @@ def apply_overrides(document: Document, overrides: Iterable[Override | str]) -> 
     """
     value, places = deepcopy(document.value), dict(document.places)
     for override in overrides:
-        _apply(_from_option(override) if isinstance(override, str) else override, value, places)
+        _apply(from_option(override) if isinstance(override, str) else override, value, places)
     return Document(value, places)
 
 
-def _from_option(option: str) -> Override:
+def from_option(option: str) -> Override:
+    """Read an override as `--set` takes it; ConfigError if it is no PATH=VALUE."""
     dotted, equals, text = option.partition("=")
     if not equals:
         raise ConfigError(f"--set {option}: must be PATH=VALUE, as in policy.kind=fcfs")

@@ -93,6 +93,18 @@ class WorkloadSettings(BaseModel):
     )
 
 
+class WhatIfSettings(BaseModel):
+    """What `simulate` tries beside the configuration itself.
+
+    `grid` has a list of values for each path such as `engine.max_num_seqs`, for `load` and for
+    `policy`; every combination is a run.
+    """
+
+    model_config = _STRICT
+
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+
+
 class Settings(BaseModel):
     """All that can be configured; every field but `classes` has a default."""
 
@@ -109,6 +121,7 @@ class Settings(BaseModel):
     engine: EngineSettings = Field(default_factory=EngineSettings)
     workload: WorkloadSettings = Field(default_factory=WorkloadSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
+    whatif: WhatIfSettings = Field(default_factory=WhatIfSettings)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -188,8 +201,22 @@ class Settings(BaseModel):
             if isinstance(solver, Custom):
                 built: Any = solver.build()
                 policy = replace(self.policy, solver=built)
-        predictor, offline = self._predictor(trace), trace is not None
-        return self.planning.build(policy, predictor, self.policy.guard, offline=offline)
+        offline = trace is not None
+        return self.planning.build(policy, self.lengths(trace), self.policy.guard, offline=offline)
+
+    def lengths(self, trace: Sequence[TracedRequest] | None = None) -> Predictor:
+        """Build a fresh predictor, see `planner`."""
+        predictor = self.predictor
+        if isinstance(predictor, CustomPredictor):
+            return cast("Predictor", predictor.build())
+        if not isinstance(predictor, Oracle | NoisyClasses):
+            return replace(predictor)  # without what it learnt in another run
+        if trace is None:
+            raise ConfigError(
+                f"predictor.kind: {predictor.kind} knows lengths from a trace: offline only, "
+                "use history"
+            )
+        return replace(predictor, lengths={t.request.request_id: t.output_tokens for t in trace})
 
     def objective(self) -> Objective:
         """Return what an order is worth: the planned policy's objective, or the default."""
@@ -229,19 +256,6 @@ class Settings(BaseModel):
         elif isinstance(policy, PlannedPolicy) and isinstance(policy.solver, Anneal | SloSa):
             policy = replace(policy, solver=_bounded_by_moves(policy.solver, seed))
         return self.model_copy(update={"policy": policy})
-
-    def _predictor(self, trace: Sequence[TracedRequest] | None) -> Predictor:
-        predictor = self.predictor
-        if isinstance(predictor, CustomPredictor):
-            return cast("Predictor", predictor.build())
-        if not isinstance(predictor, Oracle | NoisyClasses):
-            return replace(predictor)  # without what it learnt in another run
-        if trace is None:
-            raise ConfigError(
-                f"predictor.kind: {predictor.kind} knows lengths from a trace: offline only, "
-                "use history"
-            )
-        return replace(predictor, lengths={t.request.request_id: t.output_tokens for t in trace})
 
 
 def dump(settings: Settings) -> dict[str, Any]:

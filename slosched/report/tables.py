@@ -17,11 +17,12 @@ class _Column(NamedTuple):
 
 
 def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
-    """Make a row of each run: attainment in all and by class, then latencies."""
+    """Make a row of each run: its place in the grid, attainment in all and by class, latencies."""
     classes = sorted({name for run in runs for name in run["per_class"]})
     columns = [
         _Column("load", lambda run: f"{run['load']:g}"),
-        _Column("policy", lambda run: str(run["policy"])),
+        *(_of_cell(path) for path in _dimensions(runs)),
+        _Column("policy", _policy),
         _Column("SLO met", lambda run: _percent(run["slo_attainment"])),
         *(_of_class(name) for name in classes if len(classes) > 1),
         _Column("goodput/s", lambda run: f"{run['request_goodput']:.2f}"),
@@ -39,7 +40,7 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
         justify: Literal["left", "right"] = "left" if column.header == "policy" else "right"
         table.add_column(column.header, justify=justify, no_wrap=column.header == "policy")
     for run, following in zip_longest(runs, runs[1:]):
-        ends = following is not None and following["load"] != run["load"]
+        ends = following is not None and _beside_policy(following) != _beside_policy(run)
         table.add_row(*(str(column.cell(run)) for column in columns), end_section=ends)
     return table
 
@@ -62,10 +63,31 @@ def _of_class(name: str) -> _Column:
     return _Column(name, lambda run: _percent(run["per_class"].get(name, {}).get("slo_attainment")))
 
 
+def _of_cell(path: str) -> _Column:
+    return _Column(path, lambda run: str(run["cell"][path]))
+
+
+def _dimensions(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Name the settings that a grid varies, beside load and policy, which are always there."""
+    paths = dict.fromkeys(path for run in runs for path in run["cell"])
+    return [path for path in paths if path not in ("load", "policy")]
+
+
+def _beside_policy(run: dict[str, Any]) -> list[object]:
+    return [value for path, value in run["cell"].items() if path != "policy"]
+
+
+def _policy(run: dict[str, Any]) -> str:
+    """Write the kind, and what a grid says of the policy besides."""
+    policy = run["cell"]["policy"]
+    own = policy.items() if isinstance(policy, dict) else ()
+    return " ".join([str(run["policy"]), *(f"{k}={v}" for k, v in own if k != "kind")])
+
+
 def _title(runs: Sequence[dict[str, Any]]) -> str:
     if not runs:
         return "no runs"
     served = runs[0]["completed"] + runs[0]["failed"]
-    return (
-        f"{served} requests, {runs[0]['profile']}, {runs[0]['config']['predictor']['kind']} lengths"
-    )
+    profiles = ", ".join(dict.fromkeys(run["profile"] for run in runs))
+    lengths = ", ".join(dict.fromkeys(run["config"]["predictor"]["kind"] for run in runs))
+    return f"{served} requests, {profiles}, {lengths} lengths"

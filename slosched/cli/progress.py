@@ -1,0 +1,50 @@
+"""How far the simulations are, on stderr while they run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A line on the terminal."""
+
+    progress: "Progress"
+    task: "TaskID"
+
+    def say(self, text: str) -> None:
+        """Say what is being done."""
+        self.progress.update(self.task, description=text)
+
+    def total(self, units: int) -> None:
+        """Begin again, with so many units to do."""
+        self.progress.reset(self.task, total=units)
+
+    def tick(self, more: int) -> None:
+        """Move on by so many units."""
+        self.progress.advance(self.task, more)
+
+
+@contextmanager
+def bar(text: str, quiet: bool, units: int | None = None) -> Iterator[Bar]:
+    """Show a bar that goes away at the end; none at all where nobody looks.
+
+    Parameters
+    ----------
+    text
+        What is being done.
+    units
+        What there is to do, in units that the caller counts; None if that is not known yet.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(
+        console=console, transient=True, disable=quiet or not console.is_terminal
+    ) as progress:
+        yield Bar(progress, progress.add_task(text, total=units))
