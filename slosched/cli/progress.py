@@ -20,9 +20,9 @@ class Bar:
         """Say what is being done."""
         self.progress.update(self.task, description=text)
 
-    def total(self, units: int) -> None:
-        """Begin again, with so many units to do."""
-        self.progress.reset(self.task, total=units)
+    def begin(self, text: str, units: int) -> None:
+        """Begin something else, with so many units to do."""
+        self.progress.reset(self.task, total=units, description=text)
 
     def tick(self, more: int) -> None:
         """Move on by so many units."""

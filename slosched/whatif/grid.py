@@ -114,6 +114,19 @@ def grid(
     return Grid(document, tuple(found[path] for path in order))
 
 
+def policies(document: Document, names: Sequence[str]) -> list[Settings]:
+    """Build a configuration under each of some policies, or the configured one if none is named.
+
+    Raises
+    ------
+    ConfigError
+        If one does not fit.
+    """
+    kinds = list(names) or [build(document).policy.kind]
+    both = (dimension(LOAD, [1.0], "--load"), dimension(POLICY, kinds, "--policy"))
+    return [cell.settings for cell in Grid(document, both).cells()]
+
+
 def check(settings: Settings) -> None:
     """Raise a ConfigError for what would fail only once something runs."""
     settings.latency()  # the profile is a file of its own
