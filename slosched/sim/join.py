@@ -1,17 +1,16 @@
 """The records of several engines that shared a trace, as one."""
 
 from collections.abc import Sequence
-from math import inf
 
 import numpy as np
 
-from slosched.core.request import Request
-from slosched.core.types import FloatArray
+from slosched.core.types import FloatArray, IntArray
+from slosched.sim.histogram import Histogram
 from slosched.sim.records import Records, Spread
 
 
 def join(parts: Sequence[Records]) -> Records:
-    """Put what engines recorded side by side into one, in order of arrival, then id.
+    """Put what engines recorded side by side into one, in order of arrival.
 
     Counts add up; the duration is from the first arrival anywhere to the last finish anywhere;
     the margin is the largest that any planner learnt.
@@ -21,21 +20,18 @@ def join(parts: Sequence[Records]) -> Records:
     parts
         At least one; no request in two of them.
     """
+    arrival = np.concatenate([part.arrival for part in parts])
+    finish = np.concatenate([part.finish for part in parts])
+    order: IntArray = np.argsort(arrival, kind="stable")
     trace = [traced for part in parts for traced in part.trace]
-    order = sorted(range(len(trace)), key=lambda i: _place(trace[i].request))
-
-    def in_order(times: Sequence[FloatArray]) -> FloatArray:
-        return np.concatenate(times)[order]
-
-    begins = [min((t.request.arrival for t in part.trace), default=inf) for part in parts]
-    ends = [begin + part.duration for begin, part in zip(begins, parts, strict=True)]
-    some = [i for i, begin in enumerate(begins) if begin < inf]
+    began = float(arrival.min(initial=np.inf))
     return Records(
         trace=[trace[i] for i in order],
-        first_token=in_order([part.first_token for part in parts]),
-        finish=in_order([part.finish for part in parts]),
-        itl=np.concatenate([part.itl for part in parts]),
-        duration=max(ends[i] for i in some) - min(begins[i] for i in some) if some else 0.0,
+        first_token=np.concatenate([part.first_token for part in parts])[order],
+        finish=finish[order],
+        output_tokens=np.concatenate([part.output_tokens for part in parts])[order],
+        itl=_histogram([part.itl for part in parts]),
+        duration=_since(began, finish),
         steps=sum(part.steps for part in parts),
         preemptions=sum(part.preemptions for part in parts),
         plan_failures=sum(part.plan_failures for part in parts),
@@ -45,13 +41,23 @@ def join(parts: Sequence[Records]) -> Records:
     )
 
 
-def _place(request: Request) -> tuple[float, str]:
-    return request.arrival, request.request_id
+def _since(began: float, finish: FloatArray) -> float:
+    served = finish[~np.isnan(finish)]
+    return float(served.max()) - began if len(served) else 0.0
 
 
-def _spread(spreads: Sequence[Spread]) -> Spread:
+def _histogram(parts: Sequence[Histogram]) -> Histogram:
+    whole = Histogram()
+    for part in parts:
+        whole.counts += part.counts
+        whole.total += part.total
+        whole.squares += part.squares
+    return whole
+
+
+def _spread(parts: Sequence[Spread]) -> Spread:
     return Spread(
-        sum(spread.count for spread in spreads),
-        sum(spread.total for spread in spreads),
-        max(spread.most for spread in spreads),
+        sum(part.count for part in parts),
+        sum(part.total for part in parts),
+        max(part.most for part in parts),
     )

@@ -12,7 +12,7 @@ from slosched.config.schema import Settings
 from slosched.core.request import TracedRequest
 from slosched.sim.join import join
 from slosched.sim.summary import per_request_arrays, summarize
-from slosched.whatif.alone import attained_alone, times_alone
+from slosched.whatif.alone import attained_alone, served_tokens, times_alone
 from slosched.whatif.choices import Routing
 from slosched.whatif.replay import replay
 from slosched.whatif.requests import requests
@@ -98,6 +98,42 @@ def test_nobody_does_better_than_alone(trace: list[TracedRequest], slots: int) -
         assert lonely.ttft[0] == pytest.approx(first[i]) or np.isinf(first[i])
         assert lonely.e2e[0] == pytest.approx(finish[i]) or np.isnan(lonely.e2e[0])
         assert bool(lonely.attained[0]) == bool(alone[i])
+
+
+@given(traces(max_size=10), st.data())
+@settings(max_examples=30)
+def test_nobody_does_better_than_alone_with_a_prefix_cache(
+    trace: list[TracedRequest], data: st.DataObject
+) -> None:
+    """The same where prompts begin alike, as Mooncake's traces say by their pages."""
+    pages = st.lists(st.sampled_from([7, 8]), min_size=3, max_size=3).map(tuple)
+    alike = [
+        replace(
+            traced,
+            request=replace(traced.request, input_tokens=1000 + traced.request.input_tokens),
+            hash_ids=data.draw(pages),
+        )
+        for traced in trace
+    ]
+    chosen = configured(more="engine: {max_num_batched_tokens: 256, max_num_seqs: 4}")
+    records = replay(chosen, alike)
+    first, finish = times_alone(alike, chosen)
+    assert np.all(records.ttft >= first - 1e-9)
+    assert np.all(records.e2e >= finish - 1e-9)
+    assert not np.any(records.attained & ~attained_alone(alike, chosen))
+
+
+def test_a_model_with_a_limit_cuts_answers_short() -> None:
+    (longest,) = [r for r in records(40) if r.output_tokens == 135]
+    longest_allowed = longest.input_tokens + longest.output_tokens - 5
+    chosen = configured(more=f"engine: {{max_model_len: {longest_allowed}}}")
+    trace = requests([records(40)], chosen, 1.0, 0)
+    served = replay(chosen, trace)
+    assert np.isinf(times_alone(trace, chosen)[1]).tolist() == np.isnan(served.finish).tolist()
+    fits = ~np.isnan(served.finish)
+    assert not fits.all()
+    assert served_tokens(trace, chosen)[fits].tolist() == served.output_tokens[fits].tolist()
+    assert (served.output_tokens < [t.output_tokens for t in trace]).any()
 
 
 def test_least_work_looks_at_work_and_not_at_heads() -> None:
