@@ -128,7 +128,7 @@ def request(
 
 def test_a_trace_out_of_order_is_refused_by_name() -> None:
     engine = SimulatedEngine(None, LIMITS, LATENCY, options=STOCK)
-    with pytest.raises(ValueError, match=r"but its request 2 comes at 0\.5 s, the one before it at 1 s"):
+    with pytest.raises(ValueError, match=r"request 2 comes at 0\.5 s, the one before it at 1 s"):
         engine.run([request(0, 0.0), request(1, 1.0), request(2, 0.5)])
 
 
