@@ -1,6 +1,6 @@
 """`slosched simulate`: replay arrivals in virtual time, over a grid of what-ifs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,6 @@ from slosched.cli.workload import Jobs, Limit, Traces
 
 if TYPE_CHECKING:
     from slosched.whatif.grid import Cell, Grid
-    from slosched.whatif.task import Run
 
 MANY = 20  # runs, from which on their number is said before they begin
 
@@ -43,6 +42,14 @@ def simulate(
     requests: Annotated[
         bool, typer.Option("--requests", help="Put per-request arrays into the JSON.")
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Read, serve and sum up request by request, for traces larger than memory: "
+            "percentiles within 0.25%, no per-request arrays.",
+        ),
+    ] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -58,28 +65,44 @@ def simulate(
       slosched simulate conv.csv code.csv --config slosched.yaml --format json > runs.json
       slosched simulate conv.csv --policy fcfs --policy planned --jobs 2 \\
         --grid engine.max_num_seqs=16,32,64 --grid engine.num_kv_blocks=20000,50000
+      slosched simulate a_year.jsonl --stream --policy fcfs
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
         import orjson
 
         from slosched.cli import common, workload
+        from slosched.core.errors import ConfigError
         from slosched.report.files import check_folder, write
         from slosched.report.tables import runs_table
+        from slosched.whatif.streaming import Stream
+        from slosched.whatif.streaming import simulate as simulate_stream
         from slosched.whatif.task import Run
+        from slosched.whatif.task import simulate as simulate_run
 
         cells = _cells(_grid(config, set_, policy, load, grid), workload.processes(jobs), quiet)
         check_folder(output)
         workload.keep_traces(output, traces)
-        records = workload.records(traces, limit)
-        labels = {"trace": [str(path) for path in traces], "seed": seed}
-        tasks = [
-            Run(
-                cell.settings.offline(seed), records, cell.load, seed, requests,
-                {**labels, "load": cell.load, "cell": cell.values},
+        if stream and requests:
+            raise ConfigError(
+                "--stream keeps no requests: leave one of --stream and --requests out"
             )
-            for cell in cells
-        ]  # fmt: skip
-        runs = _run(tasks, workload.processes(jobs), quiet)
+        labels = {"trace": [str(path) for path in traces], "seed": seed}
+        of_cells = [(cell, {**labels, "load": cell.load, "cell": cell.values}) for cell in cells]
+        tasks: list[Any]
+        if stream:
+            tasks = [
+                Stream(cell.settings.offline(seed), traces, limit, cell.load, seed, own)
+                for cell, own in of_cells
+            ]
+            runs = _run(simulate_stream, tasks, None, workload.processes(jobs), quiet)
+        else:
+            records = workload.records(traces, limit)
+            tasks = [
+                Run(cell.settings.offline(seed), records, cell.load, seed, requests, own)
+                for cell, own in of_cells
+            ]
+            units = len(tasks) * sum(map(len, records))
+            runs = _run(simulate_run, tasks, units, workload.processes(jobs), quiet)
         if not runs:
             raise KeyboardInterrupt
         # A line for each value of an array is nothing to read, and doubles the file.
@@ -126,13 +149,17 @@ def _cells(grid: "Grid", processes: int, quiet: bool) -> "list[Cell]":
     return grid.cells()
 
 
-def _run(tasks: "Sequence[Run]", processes: int, quiet: bool) -> list[dict[str, Any]]:
+def _run(
+    run: Callable[..., dict[str, Any]],
+    tasks: Sequence[Any],
+    units: int | None,
+    processes: int,
+    quiet: bool,
+) -> list[dict[str, Any]]:
     """Return the results, in the order of the tasks; after Ctrl-C those that are there."""
     from slosched.cli.progress import bar
-    from slosched.whatif.task import simulate as run
     from slosched.whatif.workers import Workers
 
-    units = sum(len(records) for task in tasks for records in task.records)
     done: dict[int, dict[str, Any]] = {}
     with (
         bar(f"{len(tasks)} runs", quiet, units) as shown,

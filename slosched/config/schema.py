@@ -1,6 +1,6 @@
 """The configuration's shape, and what it builds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import inf
@@ -151,7 +151,10 @@ class Settings(BaseModel):
         return self.engine.limits()
 
     def simulated_engine(
-        self, trace: Sequence[TracedRequest], truth: "StepTimes | None" = None
+        self,
+        trace: Sequence[TracedRequest] = (),
+        truth: "StepTimes | None" = None,
+        lengths: Mapping[str, int] | None = None,
     ) -> "SimulatedEngine":
         """Return a fresh simulated engine, with a planner unless vLLM schedules by itself.
 
@@ -161,11 +164,25 @@ class Settings(BaseModel):
             What it is to serve; the oracle is told its lengths.
         truth
             How long steps really take; as the profile says by default.
+        lengths
+            In place of those: output tokens of the live requests alone, which come and go.
+
+        Raises
+        ------
+        ConfigError
+            If a part cannot be built, or needs more lengths than there are.
         """
         from slosched.sim.engine import SimulatedEngine  # brings numba
 
         options = self.engine.options()
-        planner = self.planner(trace) if options.scheduler == "slosched" else None
+        planner = None
+        if options.scheduler == "slosched":
+            if lengths is not None and isinstance(self.predictor, NoisyClasses):
+                raise ConfigError(
+                    "predictor.kind: noisy_classes needs all lengths beforehand, which a stream "
+                    "does not have: use history or oracle"
+                )
+            planner = self.planner(trace, lengths)
         return SimulatedEngine(planner, self.limits(), self.latency(), truth, options)
 
     def with_policy(self, kind: str) -> "Settings":
@@ -176,13 +193,19 @@ class Settings(BaseModel):
             return self
         return self.model_copy(update={"policy": POLICIES[kind]()})
 
-    def planner(self, trace: Sequence[TracedRequest] | None = None) -> Planner:
+    def planner(
+        self,
+        trace: Sequence[TracedRequest] | None = None,
+        lengths: Mapping[str, int] | None = None,
+    ) -> Planner:
         """Build a fresh planner: beside the engine online, in virtual time offline.
 
         Parameters
         ----------
         trace
             What is simulated; the oracle is told its lengths. None online.
+        lengths
+            What it is told instead: output tokens by request id.
 
         Raises
         ------
@@ -202,9 +225,14 @@ class Settings(BaseModel):
                 built: Any = solver.build()
                 policy = replace(self.policy, solver=built)
         offline = trace is not None
-        return self.planning.build(policy, self.lengths(trace), self.policy.guard, offline=offline)
+        predictor = self.lengths(trace, lengths)
+        return self.planning.build(policy, predictor, self.policy.guard, offline=offline)
 
-    def lengths(self, trace: Sequence[TracedRequest] | None = None) -> Predictor:
+    def lengths(
+        self,
+        trace: Sequence[TracedRequest] | None = None,
+        known: Mapping[str, int] | None = None,
+    ) -> Predictor:
         """Build a fresh predictor, see `planner`."""
         predictor = self.predictor
         if isinstance(predictor, CustomPredictor):
@@ -216,7 +244,9 @@ class Settings(BaseModel):
                 f"predictor.kind: {predictor.kind} knows lengths from a trace: offline only, "
                 "use history"
             )
-        return replace(predictor, lengths={t.request.request_id: t.output_tokens for t in trace})
+        if known is None:
+            known = {t.request.request_id: t.output_tokens for t in trace}
+        return replace(predictor, lengths=known)
 
     def objective(self) -> Objective:
         """Return what an order is worth: the planned policy's objective, or the default."""
