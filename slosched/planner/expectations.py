@@ -106,17 +106,20 @@ class Expectations:
         """Remember what a plan says of each row's request; nothing if it says nothing."""
         if plan.first is None or plan.finish is None:
             return
+        # Of most of a long queue a plan says nothing.
+        told = np.flatnonzero(np.isfinite(plan.first) | np.isfinite(plan.finish))
+        rows, live, now = rows[told], snapshot.live[told], snapshot.now
         self._make_room(int(rows.max(initial=0)) + 1)
-        said, live, now = self._said[rows], snapshot.live, snapshot.now
+        said = self._said[rows]
         new = said["serial"] != live["serial"]
         said[new] = _NOTHING
         said["serial"] = live["serial"]
         unsaid = np.isnan(said["first"]) & np.isnan(live["first_token"])
-        _say(said, "first", unsaid, now, plan.first)
+        _say(said, "first", unsaid, now, plan.first[told])
         open_ = ~live["running"] | np.isnan(said["finish"])
-        _say(said, "finish", open_, now, plan.finish)
-        said["tokens"][open_] = snapshot.remaining[open_]
-        said["produced"][open_] = snapshot.produced[open_]
+        _say(said, "finish", open_, now, plan.finish[told])
+        said["tokens"][open_] = snapshot.remaining[told][open_]
+        said["produced"][open_] = live["produced"][open_]
         self._said[rows] = said
 
     def forget(self, said_at: float) -> None:
@@ -127,9 +130,10 @@ class Expectations:
     def first_tokens(self, snapshot: Snapshot, rows: IntArray) -> Iterator[Outcome]:
         """Yield the first tokens that came since this was last asked, by those who still live."""
         known = np.flatnonzero(rows < len(self._said))
-        said = self._said[rows[known]]
-        came = ~np.isnan(said["first"]) & ~np.isnan(snapshot.first_token[known])
-        for k in known[came & (said["serial"] == snapshot.live["serial"][known])].tolist():
+        awaited = ~np.isnan(self._said["first"])[rows[known]]
+        came = known[awaited & ~np.isnan(snapshot.first_token[known])]
+        same = self._said["serial"][rows[came]] == snapshot.live["serial"][came]
+        for k in came[same].tolist():
             yield from self._first_token(int(rows[k]), float(snapshot.first_token[k]))
 
     def ended(self, ended: Ended) -> Iterator[Outcome]:

@@ -18,8 +18,8 @@ def focus(problem: Problem) -> tuple[Problem, IntArray, IntArray] | None:
 
     Returns
     -------
-    The problem that is left, the rows of the snapshot that it is about, and the others, the
-    shortest first; None where nobody is to be left out.
+    The problem that is left, the rows of the snapshot that it is about, and the others in order
+    of arrival; None where nobody is to be left out.
     """
     if problem.complete or problem.objective.kind != "attainment":
         return None
@@ -29,8 +29,7 @@ def focus(problem: Problem) -> tuple[Problem, IntArray, IntArray] | None:
     if late.sum() <= 2 * KEPT:
         return None
     rows = np.flatnonzero(late)
-    shortest_first = rows[np.argsort(snapshot.service[rows], kind="stable")]
-    others = shortest_first[KEPT:]
+    others = np.sort(rows[np.argpartition(snapshot.service[rows], KEPT)[KEPT:]])
     seen = np.ones(len(snapshot), dtype=np.bool_)
     seen[others] = False
     kept = np.flatnonzero(seen)
