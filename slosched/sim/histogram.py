@@ -62,5 +62,15 @@ class Histogram:
         rank = max(percent / 100 * cumulative[-1], 1)
         return float(CENTRES[np.searchsorted(cumulative, rank)])
 
+    def spread(self, name: str) -> dict[str, float | None]:
+        """Return mean, median, standard deviation and 99th percentile in ms; None of nothing."""
+        some = self.count > 0
+        return {
+            f"mean_{name}_ms": self.mean * 1e3 if some else None,
+            f"median_{name}_ms": self.percentile(50) * 1e3 if some else None,
+            f"std_{name}_ms": self.std * 1e3 if some else None,
+            f"p99_{name}_ms": self.percentile(99) * 1e3 if some else None,
+        }
+
 
 CENTRES: FloatArray = LEAST * np.exp((np.arange(BINS) + 0.5) * log(RATIO))

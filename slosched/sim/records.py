@@ -31,27 +31,21 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """Times of all requests of a trace, in the trace's order, and of the engine.
+class Outcomes:
+    """What became of requests, in virtual time or on a real engine.
 
     Parameters
     ----------
     trace
-        The requests.
+        The requests, with the answers' true lengths.
     first_token, finish
-        Shape (n,), s; NaN for a request that the engine could not serve.
+        Shape (n,), s, on the clock of the arrivals; NaN for a request that was not served.
     output_tokens
         Shape (n,): lengths of the answers.
     itl
         Seconds between consecutive tokens of one request, all requests.
     duration
         Seconds from the first arrival to the last finish.
-    steps, preemptions, plan_failures, plans
-        Counts over the run.
-    plan_age
-        Seconds since the snapshot of the plan in force, over the steps.
-    margin
-        The planner's at the end.
     """
 
     trace: Sequence[TracedRequest]
@@ -60,12 +54,6 @@ class Records:
     output_tokens: IntArray
     itl: Histogram
     duration: float
-    steps: int
-    preemptions: int
-    plan_failures: int
-    plans: int
-    plan_age: Spread
-    margin: float
 
     @property
     def arrival(self) -> FloatArray:
@@ -97,3 +85,25 @@ class Records:
         """Who kept all limits of its SLO; a request that was not served did not."""
         times = zip(self.trace, self.ttft, self.tpot, self.e2e, strict=True)
         return np.array([t.request.slo.attained(a, b, c) for t, a, b, c in times], dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Records(Outcomes):
+    """The same of a run in virtual time, and what the engine and the planner did.
+
+    Parameters
+    ----------
+    steps, preemptions, plan_failures, plans
+        Counts over the run.
+    plan_age
+        Seconds since the snapshot of the plan in force, over the steps.
+    margin
+        The planner's at the end.
+    """
+
+    steps: int
+    preemptions: int
+    plan_failures: int
+    plans: int
+    plan_age: Spread
+    margin: float

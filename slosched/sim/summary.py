@@ -9,38 +9,13 @@ import numpy as np
 
 from slosched.core.request import TracedRequest
 from slosched.core.types import BoolArray, FloatArray
-from slosched.sim.histogram import Histogram
-from slosched.sim.records import Records
+from slosched.sim.records import Outcomes, Records
 
 
 def summarize(records: Records) -> dict[str, Any]:
-    """Sum a run up.
-
-    Returns
-    -------
-    Counts, rates a second, times in ms (mean, median, std, p99 of ttft, tpot, itl, e2el), and
-    attainment from 0 to 1, in all and by class. A mean over nobody is None.
-    """
-    done, met = records.finished, records.attained
-    weight = np.array([traced.request.slo.weight for traced in records.trace])
-    duration = records.duration or 1.0
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, traced in enumerate(records.trace):
-        groups[traced.request.slo_class].append(i)
+    """Sum a run in virtual time up: what became of the requests, and what the engine did."""
     return {
-        "duration": records.duration,
-        "completed": int(done.sum()),
-        "failed": int((~done).sum()),
-        "request_throughput": float(done.sum() / duration),
-        "request_goodput": float(met.sum() / duration),
-        "output_throughput": float(records.output_tokens[done].sum() / duration),
-        **_times(records, done),
-        **_itl(records.itl),
-        "slo_attainment": _share(met),
-        "weighted_attainment": float((weight * met).sum() / weight.sum()) if len(met) else None,
-        "per_class": {
-            name: _class(records, np.array(rows)) for name, rows in sorted(groups.items())
-        },
+        **sum_up(records),
         "steps": records.steps,
         "preemptions": records.preemptions,
         "plan_failures": records.plan_failures,
@@ -51,7 +26,43 @@ def summarize(records: Records) -> dict[str, Any]:
     }
 
 
-def _class(records: Records, rows: Any) -> dict[str, Any]:  # noqa: ANN401 - any index array
+def sum_up(records: Outcomes) -> dict[str, Any]:
+    """Sum up what became of requests.
+
+    Returns
+    -------
+    Counts, rates a second, times in ms (mean, median, std, p99 of ttft, tpot, itl, e2el), and
+    attainment from 0 to 1, in all and by class. A mean over nobody is None.
+    """
+    done, met = records.finished, records.attained
+    weight = np.array([traced.request.slo.weight for traced in records.trace])
+    prompts = np.array([traced.request.input_tokens for traced in records.trace])
+    tokens = records.output_tokens
+    duration = records.duration or 1.0
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, traced in enumerate(records.trace):
+        groups[traced.request.slo_class].append(i)
+    return {
+        "duration": records.duration,
+        "completed": int(done.sum()),
+        "failed": int((~done).sum()),
+        "total_input_tokens": int(prompts[done].sum()),
+        "total_output_tokens": int(tokens[done].sum()),
+        "request_throughput": float(done.sum() / duration),
+        "request_goodput": float(met.sum() / duration),
+        "output_throughput": float(tokens[done].sum() / duration),
+        "total_token_throughput": float((prompts + tokens)[done].sum() / duration),
+        **_times(records, done),
+        **records.itl.spread("itl"),
+        "slo_attainment": _share(met),
+        "weighted_attainment": float((weight * met).sum() / weight.sum()) if len(met) else None,
+        "per_class": {
+            name: _class(records, np.array(rows)) for name, rows in sorted(groups.items())
+        },
+    }
+
+
+def _class(records: Outcomes, rows: Any) -> dict[str, Any]:  # noqa: ANN401 - any index array
     member = np.zeros(len(records.trace), dtype=np.bool_)
     member[rows] = True
     return {
@@ -61,7 +72,7 @@ def _class(records: Records, rows: Any) -> dict[str, Any]:  # noqa: ANN401 - any
     }
 
 
-def _times(records: Records, rows: BoolArray) -> dict[str, float | None]:
+def _times(records: Outcomes, rows: BoolArray) -> dict[str, float | None]:
     return {
         **_spread("ttft", records.ttft[rows]),
         **_spread("tpot", records.tpot[rows]),
@@ -80,21 +91,11 @@ def _spread(name: str, seconds: FloatArray) -> dict[str, float | None]:
     }
 
 
-def _itl(gaps: Histogram) -> dict[str, float | None]:
-    some = gaps.count > 0
-    return {
-        "mean_itl_ms": gaps.mean * 1e3 if some else None,
-        "median_itl_ms": gaps.percentile(50) * 1e3 if some else None,
-        "std_itl_ms": gaps.std * 1e3 if some else None,
-        "p99_itl_ms": gaps.percentile(99) * 1e3 if some else None,
-    }
-
-
 def _share(met: BoolArray) -> float | None:
     return float(met.mean()) if len(met) else None
 
 
-def per_request_arrays(records: Records) -> dict[str, list[Any]]:
+def per_request_arrays(records: Outcomes) -> dict[str, list[Any]]:
     """List what happened to each request of the trace; times in ms, None where there is none."""
     return {
         **described(records.trace),

@@ -21,8 +21,8 @@ class Group:
         How many there were, came to an end, and kept all their limits.
     weight, attained_weight
         What all of them were worth, and those that kept their limits.
-    tokens
-        Output tokens of those that came to an end.
+    prompt_tokens, tokens
+        Input and output tokens of those that came to an end.
     times
         Spreads of their times, by the names that `vllm bench serve` uses.
     """
@@ -32,6 +32,7 @@ class Group:
     attained: int = 0
     weight: float = 0.0
     attained_weight: float = 0.0
+    prompt_tokens: int = 0
     tokens: int = 0
     times: dict[str, Histogram] = field(
         default_factory=lambda: {name: Histogram() for name in _TIMES}
@@ -47,6 +48,7 @@ class Group:
         ttft, e2e = ended.first_token - request.arrival, ended.finish - request.arrival
         tpot = (ended.finish - ended.first_token) / max(ended.output_tokens - 1, 1)
         self.completed += 1
+        self.prompt_tokens += request.input_tokens
         self.tokens += ended.output_tokens
         if request.slo.attained(ttft, tpot, e2e):
             self.attained += 1
@@ -56,7 +58,7 @@ class Group:
 
     def summary(self) -> dict[str, float | None]:
         """Return the spreads of the times, in ms."""
-        return {k: v for name in _TIMES for k, v in spread(name, self.times[name]).items()}
+        return {k: v for name in _TIMES for k, v in self.times[name].spread(name).items()}
 
 
 class Tally:
@@ -87,11 +89,14 @@ class Tally:
             "duration": seconds,
             "completed": everybody.completed,
             "failed": everybody.requests - everybody.completed,
+            "total_input_tokens": everybody.prompt_tokens,
+            "total_output_tokens": everybody.tokens,
             "request_throughput": everybody.completed * per_second,
             "request_goodput": everybody.attained * per_second,
             "output_throughput": everybody.tokens * per_second,
+            "total_token_throughput": (everybody.prompt_tokens + everybody.tokens) * per_second,
             **everybody.summary(),
-            **spread("itl", engine.gaps),
+            **engine.gaps.spread("itl"),
             "slo_attainment": everybody.attained / max(everybody.requests, 1),
             "weighted_attainment": everybody.attained_weight / (everybody.weight or 1.0),
             "per_class": {
@@ -104,14 +109,3 @@ class Tally:
             },
             **engine.counts(),
         }
-
-
-def spread(name: str, times: Histogram) -> dict[str, float | None]:
-    """Return mean, median, standard deviation and 99th percentile in ms; None of nothing."""
-    some = times.count > 0
-    return {
-        f"mean_{name}_ms": times.mean * 1e3 if some else None,
-        f"median_{name}_ms": times.percentile(50) * 1e3 if some else None,
-        f"std_{name}_ms": times.std * 1e3 if some else None,
-        f"p99_{name}_ms": times.percentile(99) * 1e3 if some else None,
-    }
