@@ -35,3 +35,7 @@ class PlanError(SloschedError):
 
 class EngineError(SloschedError):
     """The inference engine could not be started, or ended by itself."""
+
+
+class ServerError(SloschedError):
+    """A server that is to be measured cannot be reached, or is none that can be."""

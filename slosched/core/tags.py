@@ -166,6 +166,16 @@ def to_xargs(tag: Tag) -> dict[str, str | int]:
     return xargs
 
 
+def to_headers(tag: Tag) -> dict[str, str]:
+    """Write a tag as HTTP headers, which `Tagger.read` reads back."""
+    headers = {CLASS_HEADERS[0]: tag.slo_class}
+    if tag.tenant:
+        headers[TENANT_HEADER] = tag.tenant
+    for limit in sorted(tag.explicit):
+        headers[f"x-slo-{limit}-ms"] = str(max(round(getattr(tag.slo, limit) * 1e3), 1))
+    return headers
+
+
 def to_vllm_priority(priority: int) -> int:
     """Convert between our priorities, higher first, and vLLM's, lower first.
 

@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slosched import Slo, SloClass, TagError
-from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADER, Tagger, to_xargs
+from slosched.core.tags import (
+    CLASS_HEADERS,
+    TARGET_HEADERS,
+    TENANT_HEADER,
+    Tagger,
+    to_headers,
+    to_xargs,
+)
 from tests.strategies import tag_headers
 
 CLASSES = {
@@ -51,6 +58,16 @@ def test_a_tag_survives_its_way_through_the_engines_arguments(
     except TagError:
         return
     assert TAGGER.from_xargs(to_xargs(tag)) == tag
+
+
+@given(tag_headers)
+def test_a_tag_survives_its_way_through_headers(raw: list[tuple[bytes, bytes]]) -> None:
+    try:
+        tag = TAGGER.read(raw)
+    except TagError:
+        return
+    written = [(name.encode(), value.encode()) for name, value in to_headers(tag).items()]
+    assert TAGGER.read(written) == tag
 
 
 def test_explicit_targets_win_over_the_class_and_it_over_the_tier() -> None:

@@ -1,0 +1,1 @@
+"""A streaming client of OpenAI-compatible servers, for whoever measures them."""
