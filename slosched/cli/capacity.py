@@ -73,7 +73,7 @@ def plan_capacity(
         from slosched.cli import common, workload
         from slosched.config.load import read
         from slosched.report.capacity import conclusions, probes_table
-        from slosched.report.files import check_folder, write
+        from slosched.report.files import write
         from slosched.whatif.answer import answer
         from slosched.whatif.grid import policies
         from slosched.whatif.question import Question
@@ -82,8 +82,7 @@ def plan_capacity(
         scale = _scale(find, load, replicas, max_replicas, max_load, step)
         chosen = [s.offline(seed) for s in policies(read(config, set_ or []), policy or [])]
         targets = parse(target or [EVERYBODY], chosen[0].classes)
-        check_folder(output)
-        workload.keep_traces(output, traces)
+        workload.check_output(output, traces)
         records = workload.records(traces, limit)
         question = Question(find, scale, targets, routing, records, seed)
         idle = question.idle(chosen[0])

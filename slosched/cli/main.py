@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from slosched.cli import capacity, config, optimize, report, serve, simulate
+from slosched.cli import bench, capacity, config, optimize, report, serve, simulate
 from slosched.version import __version__
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def _main(
 serve.register(app)
 simulate.register(app)
 optimize.register(app)
+bench.register(app)
 capacity.register(app)
 report.register(app)
 config.register(app)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slosched.cli.common import Config, Quiet, Set, Verbose, load, reported
+from slosched.cli.url import check_url
 
 if TYPE_CHECKING:
     from slosched.config.schema import Settings
@@ -109,7 +110,7 @@ def gateway(
       slosched gateway --upstream http://127.0.0.1:8001 --config slosched.yaml
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
-        _check_url(upstream)
+        check_url("--upstream", upstream)
         settings, _ = load(config, set_)
 
         from slosched_server.run import run_gateway
@@ -181,15 +182,3 @@ def _check_ports(port: int, engine_port: int) -> None:
 
     if port == engine_port != 0:
         raise ConfigError(f"--engine-port: {port} is the port of the front end")
-
-
-def _check_url(url: str) -> None:
-    from urllib.parse import urlsplit
-
-    from slosched.core.errors import ConfigError
-
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"--upstream: must be like http://127.0.0.1:8001, got {url}")
-    if parts.query or parts.fragment or parts.path.rstrip("/").endswith("/v1"):
-        raise ConfigError(f"--upstream: give the server's root, without /v1, got {url}")

@@ -72,7 +72,7 @@ def simulate(
 
         from slosched.cli import common, workload
         from slosched.core.errors import ConfigError
-        from slosched.report.files import check_folder, write
+        from slosched.report.files import write
         from slosched.report.tables import runs_table
         from slosched.whatif.streaming import Stream
         from slosched.whatif.streaming import simulate as simulate_stream
@@ -80,8 +80,7 @@ def simulate(
         from slosched.whatif.task import simulate as simulate_run
 
         cells = _cells(_grid(config, set_, policy, load, grid), workload.processes(jobs), quiet)
-        check_folder(output)
-        workload.keep_traces(output, traces)
+        workload.check_output(output, traces)
         if stream and requests:
             raise ConfigError(
                 "--stream keeps no requests: leave one of --stream and --requests out"

@@ -48,9 +48,11 @@ def processes(jobs: int) -> int:
     return jobs or os.cpu_count() or 1
 
 
-def keep_traces(output: Path | None, traces: Sequence[Path]) -> None:
-    """Refuse a result that would replace one of the traces."""
+def check_output(output: Path | None, traces: Sequence[Path]) -> None:
+    """Refuse a file for results that cannot be written, or would replace a trace."""
     from slosched.core.errors import ConfigError
+    from slosched.report.files import check_folder
 
+    check_folder(output)
     if output is not None and output.resolve() in [path.resolve() for path in traces]:
         raise ConfigError(f"--output {output} is one of the traces, and would replace it")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from rich.table import Table
@@ -31,9 +30,9 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
         _Column("mean e2e s", lambda run: _seconds(run["mean_e2el_ms"])),
     ]
     columns.extend(
-        _Column(count, itemgetter(count))
-        for count in ("preemptions", "failed", "plan_failures")
-        if any(run[count] for run in runs)
+        _count(count)
+        for count in ("preemptions", "failed", "shed", "unfinished", "unsent", "plan_failures")
+        if any(run.get(count) for run in runs)
     )
     table = Table(title=_title(runs))
     for column in columns:
@@ -59,6 +58,39 @@ def plan_table(result: dict[str, Any]) -> Table:
     return table
 
 
+def profile_table(profile: dict[str, Any]) -> Table:
+    """Show a latency profile: what it says of the engine, and how far off it is by regime."""
+    table = Table(title="latency profile", show_header=False)
+    for name, value in profile.items():
+        if name.endswith("_ms"):
+            table.add_row(name, f"{value:g}")
+    sources = profile.get("engine_known_from", {})
+    for name, value in profile.get("engine", {}).items():
+        table.add_row(name, f"{value} ({sources.get(name, 'given')})")
+    for regime, error in profile["relative_error"].items():
+        off = f"{_percent(error['median'])}, 90% within {_percent(error['p90'])}"
+        bias = (
+            f"model {abs(100 * error['bias']):.1f}% too {'slow' if error['bias'] > 0 else 'fast'}"
+        )
+        table.add_row(f"error, {regime}", f"{off}, {bias} ({error['measurements']} measurements)")
+    return table
+
+
+def cases_table(cases: Sequence[dict[str, Any]]) -> Table:
+    """Hold a latency model against what was measured, a row for each kind of measurement."""
+    table = Table(title="measured, and as the model has it")
+    for header in ("regime", "of what", "times", "measured ms", "model ms", "error"):
+        left = header in ("regime", "of what")
+        table.add_column(header, justify="left" if left else "right", no_wrap=True)
+    for case, following in zip_longest(cases, cases[1:]):
+        table.add_row(
+            case["regime"], case["what"], str(case["measurements"]), f"{case['measured_ms']:.1f}",
+            f"{case['modelled_ms']:.1f}", f"{100 * case['error']:+.1f}%",
+            end_section=following is not None and following["regime"] != case["regime"],
+        )  # fmt: skip
+    return table
+
+
 def _of_class(name: str) -> _Column:
     return _Column(name, lambda run: _percent(run["per_class"].get(name, {}).get("slo_attainment")))
 
@@ -69,25 +101,32 @@ def _of_cell(path: str) -> _Column:
 
 def _dimensions(runs: Sequence[dict[str, Any]]) -> list[str]:
     """Name the settings that a grid varies, beside load and policy, which are always there."""
-    paths = dict.fromkeys(path for run in runs for path in run["cell"])
+    paths = dict.fromkeys(path for run in runs for path in run.get("cell", {}))
     return [path for path in paths if path not in ("load", "policy")]
 
 
 def _beside_policy(run: dict[str, Any]) -> list[object]:
-    return [value for path, value in run["cell"].items() if path != "policy"]
+    return [value for path, value in run.get("cell", {}).items() if path != "policy"]
 
 
 def _policy(run: dict[str, Any]) -> str:
     """Write the kind, and what a grid says of the policy besides."""
-    policy = run["cell"]["policy"]
+    policy = run.get("cell", {}).get("policy")
     own = policy.items() if isinstance(policy, dict) else ()
     return " ".join([str(run["policy"]), *(f"{k}={v}" for k, v in own if k != "kind")])
+
+
+def _count(name: str) -> _Column:
+    return _Column(name, lambda run: run.get(name, "-"))
 
 
 def _title(runs: Sequence[dict[str, Any]]) -> str:
     if not runs:
         return "no runs"
-    served = runs[0]["completed"] + runs[0]["failed"]
+    run = runs[0]
+    if "num_prompts" in run:  # of a live server
+        return f"{run['num_prompts']} requests, {run['model_id']}"
+    served = run["completed"] + run["failed"]
     profiles = ", ".join(dict.fromkeys(run["profile"] for run in runs))
     lengths = ", ".join(dict.fromkeys(run["config"]["predictor"]["kind"] for run in runs))
     return f"{served} requests, {profiles}, {lengths} lengths"

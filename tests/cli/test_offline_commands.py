@@ -233,7 +233,7 @@ def test_config_schema_is_a_json_schema() -> None:
 
 HEAVY = (
     "vllm", "torch", "transformers", "ortools", "numba", "matplotlib", "jinja2", "pydantic",
-    "fastapi",
+    "fastapi", "scipy", "aiohttp",
 )  # fmt: skip
 
 
@@ -255,7 +255,8 @@ def test_nothing_heavy_is_imported_before_it_is_used(code: str, heavy: tuple[str
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["simulate"], ["optimize"], ["report"], ["serve"], ["gateway"]]
+    "command",
+    [[], ["simulate"], ["optimize"], ["report"], ["serve"], ["gateway"], ["bench"]],
 )
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     result = run(*command, "--help")

@@ -1,0 +1,1 @@
+"""Replays of traces against live servers: open loop, with SLO tags."""
