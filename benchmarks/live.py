@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,15 +9,19 @@ from typing import Annotated, Any
 import numpy as np
 import orjson
 import typer
-from client import Answer, Call, replay
 from common import FOLDER, Json, Measure, Quick, Seed, finish, note, run, save
 from vllm_server import serving
 
+from slosched import Request, Slo, SloClass, TracedRequest
+from slosched.bench import live as bench
+from slosched.bench.compose import Endpoint
+from slosched.bench.result import arrays, complaints
 from slosched.traces import read
 
 MODEL = FOLDER.parent / ".cache" / "smollm2-135m-instruct"
 POLICIES = ("fcfs", "priority", "edf", "sjf", "planned")
-LIMITS = {"interactive": ("ttft", 3.0), "completion": ("e2e", 5.0), "batch": ("e2e", 30.0)}
+LIMITS = {"interactive": Slo(ttft=3.0), "completion": Slo(e2e=5.0), "batch": Slo(e2e=30.0)}
+CLASSES = {name: SloClass(name, slo) for name, slo in LIMITS.items()}
 PRIORITY = {"interactive": 2, "completion": 1, "batch": 0}
 ANSWER_TOKENS = {"interactive": (8, 24), "completion": (8, 24), "batch": (96, 160)}
 SHARES = {"interactive": 0.45, "completion": 0.30, "batch": 0.25}
@@ -62,12 +65,12 @@ def main(
         rounds, policies, burst = 1, policies[-1:], 4
     runs = _finished(json, seed, burst)
     for number in range(rounds):
-        calls = workload(seed + number, burst)
+        trace = workload(seed + number, burst)
         # Another goes first in every round: machines warm up, and tire.
         for name in np.roll(policies, -number).tolist():
             if any((r["round"], r["policy"]) == (number, name) for r in runs):
                 continue
-            answers = asyncio.run(_serve(model.resolve(), name, calls))
+            answers = asyncio.run(_serve(model.resolve(), name, trace))
             runs.append(_summary(number, name, answers))
             note(f"round {number + 1}, {name}: {runs[-1]['attainment']:.1f}% of SLOs met")
             if json is not None:
@@ -76,20 +79,24 @@ def main(
     finish(measures(chosen), quick, json, {"seed": seed, "burst": burst, "runs": runs})
 
 
-def workload(seed: int, burst: int = BURST_SIZE) -> list[Call]:
+def workload(seed: int, burst: int = BURST_SIZE) -> list[TracedRequest]:
     """Draw prompts of 8 to 200 tokens, a class and an exact length for each."""
     rng = np.random.default_rng(seed)
     prompts = _prompts()
     n = BURSTS * burst
     chosen = rng.choice(len(prompts), n, replace=False)
     names = np.repeat(list(SHARES), np.rint(np.array(list(SHARES.values())) * n).astype(int))
-    calls = []
+    trace = []
     for i, (index, name) in enumerate(zip(chosen, rng.permutation(names).tolist(), strict=True)):
         low, high = ANSWER_TOKENS[name]
         tokens = int(rng.integers(low, high + 1))
-        at = i // burst * BURST_EVERY_S
-        calls.append(Call(at, name, prompts[index], tokens, PRIORITY[name]))
-    return calls
+        prompt, at = prompts[index], i // burst * BURST_EVERY_S
+        request = Request(
+            str(i), at, len(prompt.split()), LIMITS[name], name,
+            priority=PRIORITY[name], prompt=prompt,
+        )  # fmt: skip
+        trace.append(TracedRequest(request, tokens))
+    return trace
 
 
 def measures(runs: list[dict[str, Any]]) -> Iterable[Measure]:
@@ -111,29 +118,32 @@ def measures(runs: list[dict[str, Any]]) -> Iterable[Measure]:
         yield Measure(f"planned against {best}, points", figure, bar, lead >= BAR_POINTS)
 
 
-async def _serve(model: Path, policy: str, calls: list[Call]) -> list[Answer]:
+async def _serve(model: Path, policy: str, trace: list[TracedRequest]) -> dict[str, list[Any]]:
     note(f"starting vLLM, {policy}")
     async with serving(model, CONFIG.format(policy=policy), SLOTS) as url:
-        return await replay(url, calls)
+        target = bench.Target(url, endpoint=Endpoint.chat, warm_up=2)
+        replay = (await bench.run(target, trace, CLASSES)).replay
+    if replay.interrupted:
+        raise KeyboardInterrupt
+    for kind, said in complaints(replay).items():
+        raise SystemExit(f"error: the server answered {kind}: {said}")
+    return arrays(trace, replay)
 
 
-def _summary(number: int, policy: str, answers: list[Answer]) -> dict[str, Any]:
-    met = np.array([_met(answer) for answer in answers])
-    names = np.array([answer.slo_class for answer in answers])
+def _summary(number: int, policy: str, answers: dict[str, list[Any]]) -> dict[str, Any]:
+    met, names = np.array(answers["slo_met"]), np.array(answers["slo_classes"])
+    rows = zip(answers["slo_classes"], answers["ttfts_ms"], answers["e2els_ms"], strict=True)
     return {
         "round": number,
         "policy": policy,
         "attainment": 100 * float(met.mean()),
         "per_class": {name: 100 * float(met[names == name].mean()) for name in LIMITS},
-        "mean_latency_s": float(np.mean([answer.e2e for answer in answers])),
-        "mean_ttft_s": float(np.mean([answer.ttft for answer in answers])),
-        "answers": [asdict(answer) for answer in answers],
+        "mean_latency_s": float(np.mean(answers["e2els_ms"])) / 1e3,
+        "mean_ttft_s": float(np.mean(answers["ttfts_ms"])) / 1e3,
+        "answers": [
+            {"slo_class": name, "ttft": ttft / 1e3, "e2e": e2e / 1e3} for name, ttft, e2e in rows
+        ],
     }
-
-
-def _met(answer: Answer) -> bool:
-    what, limit = LIMITS[answer.slo_class]
-    return float(getattr(answer, what)) <= limit
 
 
 def _finished(file: Path | None, seed: int, burst: int) -> list[dict[str, Any]]:

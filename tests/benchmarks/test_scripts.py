@@ -162,17 +162,17 @@ def test_planned_is_measured_against_the_best_of_the_others(scripts: Any) -> Non
 def test_the_live_workload_is_the_stated_one(scripts: Any) -> None:
     live = scripts("live")
     live._prompts = lambda: [f"prompt {i}" for i in range(300)]
-    calls = live.workload(seed=0)
-    assert len(calls) == 120
-    names = [call.slo_class for call in calls]
+    trace = live.workload(seed=0)
+    assert len(trace) == 120
+    names = [traced.request.slo_class for traced in trace]
     assert {name: names.count(name) for name in set(names)} == {
         "interactive": 54, "completion": 36, "batch": 30,
     }  # fmt: skip
-    for call in calls:
-        low, high = (96, 160) if call.slo_class == "batch" else (8, 24)
-        assert low <= call.output_tokens <= high
-    assert sorted({call.at for call in calls}) == [0.0, 5.0, 10.0, 15.0]
-    assert calls == live.workload(seed=0) != live.workload(seed=1)
+    for traced in trace:
+        low, high = (96, 160) if traced.request.slo_class == "batch" else (8, 24)
+        assert low <= traced.output_tokens <= high
+    assert sorted({traced.request.arrival for traced in trace}) == [0.0, 5.0, 10.0, 15.0]
+    assert trace == live.workload(seed=0) != live.workload(seed=1)
 
 
 def test_runs_of_other_requests_are_not_gone_on_with(scripts: Any, tmp_path: Path) -> None:
