@@ -10,7 +10,7 @@ import numpy as np
 from slosched.bench.replay import Replay
 from slosched.client.answer import SHED, UNFINISHED, Answer
 from slosched.core.request import TracedRequest
-from slosched.core.types import FloatArray
+from slosched.sim.histogram import Histogram
 from slosched.sim.records import Outcomes, Spread
 from slosched.sim.summary import per_request_arrays, sum_up
 
@@ -71,17 +71,22 @@ def _outcomes(trace: Sequence[TracedRequest], replay: Replay, places: Sequence[i
     served = [answer.over and not answer.error for answer in answers]
     last = np.array([a.last if s else np.nan for a, s in zip(answers, served, strict=True)])
     first = np.array([a.first if s else np.nan for a, s in zip(answers, served, strict=True)])
-    gaps: list[FloatArray] = [a.gaps for a, s in zip(answers, served, strict=True) if s]
+    gaps = Histogram()
+    for answer, s in zip(answers, served, strict=True):
+        if s:
+            gaps.add_all(answer.gaps)
     arrivals = [trace[i].request.arrival for i in places]
     ends = [a.last for a in answers if a.times]
+    requests = [
+        _as_served(trace[i], a) if s else trace[i]
+        for i, a, s in zip(places, answers, served, strict=True)
+    ]
     return Outcomes(
-        [
-            _as_served(trace[i], a) if s else trace[i]
-            for i, a, s in zip(places, answers, served, strict=True)
-        ],
+        requests,
         first - replay.started,
         last - replay.started,
-        np.concatenate(gaps) if gaps else np.empty(0),
+        np.array([traced.output_tokens for traced in requests], dtype=np.int64),
+        gaps,
         max(ends) - replay.started - min(arrivals) if ends else 0.0,
     )
 

@@ -56,6 +56,11 @@ class Histogram:
         self.total += seconds
         self.squares += seconds * seconds
 
+    def add_all(self, seconds: FloatArray) -> None:
+        """Take note of some times, shape (n,)."""
+        for one in seconds.tolist():
+            self.add(one)
+
     def percentile(self, percent: float) -> float:
         """Time that so many percent do not exceed, s: the middle of its bin."""
         cumulative = np.cumsum(self.counts)
