@@ -1,7 +1,13 @@
 """The section `engine`: the engine, where there is none to ask."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import BeforeValidator
+
+from slosched.config.profile import load_profile
+from slosched.core.errors import ConfigError
 from slosched.core.snapshot import EngineLimits
 from slosched.sim.options import EngineOptions, SchedulerKind
 
@@ -36,3 +42,16 @@ class EngineSettings(EngineLimits):
             self.watermark,
             self.max_model_len,
         )
+
+
+def _with_profile_limits(value: object) -> object:
+    """Let the limits of the engine that was measured hold where others are not set."""
+    if not isinstance(value, dict) or not isinstance(name := value.get("profile"), str):
+        return value
+    # What is wrong with a profile is said where its times are read.
+    with suppress(ConfigError):
+        return {**load_profile(name).limits(), **value}
+    return value
+
+
+Engine = Annotated[EngineSettings, BeforeValidator(_with_profile_limits)]

@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -13,17 +14,58 @@ from slosched.core.latency import LinearLatency
 _SHIPPED = files("slosched.config") / "profiles"
 
 
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+_LIMITS = ("max_num_seqs", "max_num_batched_tokens", "block_size", "num_kv_blocks")
+# A step cannot take less time for doing more.
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ProfiledEngine(BaseModel):
+    """What the engine that was measured could hold, as far as that is known."""
+
+    model_config = _STRICT
+
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    max_num_batched_tokens: int | None = Field(default=None, ge=1)
+    block_size: int | None = Field(default=None, ge=1)
+    num_kv_blocks: int | None = Field(default=None, ge=1)
+    max_model_len: int | None = Field(default=None, ge=1)
+
+
+class ProfileError(BaseModel):
+    """How far a profile is from what was measured, as shares of that; `bias` above 0: too slow."""
+
+    model_config = _STRICT
+
+    median: float = Field(ge=0)
+    p90: float = Field(ge=0)
+    bias: float
+    measurements: int = Field(ge=1)
+
+
 class Profile(BaseModel):
-    """How long an engine's steps take, in ms, and where that is known from."""
+    """How long an engine's steps take, in ms, and where that is known from.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `overhead_ms` is what a request costs outside of steps; `engine` holds the limits that are in
+    force where the configuration names the profile, and no others.
+    """
 
-    base_ms: float = Field(gt=0)
-    per_prefill_token_ms: float = Field(ge=0)
-    per_sequence_ms: float = Field(ge=0)
-    per_context_token_ms: float = Field(ge=0)
+    model_config = _STRICT
+
+    base_ms: float = Field(gt=0, allow_inf_nan=False)
+    per_prefill_token_ms: Milliseconds
+    per_sequence_ms: Milliseconds
+    per_context_token_ms: Milliseconds
+    overhead_ms: Milliseconds | None = None
+    engine: ProfiledEngine = Field(default_factory=ProfiledEngine)
+    engine_known_from: dict[str, str] = Field(default_factory=dict)
+    model: str = ""
+    hardware: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    date: str = ""
     source: str = ""
     error: str = ""
+    relative_error: dict[str, ProfileError] = Field(default_factory=dict)
 
     def latency(self) -> LinearLatency:
         """Return the same in seconds."""
@@ -33,6 +75,11 @@ class Profile(BaseModel):
             self.per_sequence_ms / 1e3,
             self.per_context_token_ms / 1e3,
         )
+
+    def limits(self) -> dict[str, int]:
+        """Return the limits of the engine that are known, by the names of the configuration."""
+        known = self.engine.model_dump(include=set(_LIMITS), exclude_none=True)
+        return {name: int(value) for name, value in known.items()}
 
 
 def shipped() -> list[str]:

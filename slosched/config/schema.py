@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from slosched.config.engine import EngineSettings
+from slosched.config.engine import Engine, EngineSettings
 from slosched.config.parts import (
     POLICIES,
     SOLVERS,
@@ -118,7 +118,7 @@ class Settings(BaseModel):
     policy: AnyPolicy = Field(default_factory=PlannedPolicy)
     predictor: AnyPredictor = Field(default_factory=History)
     planning: PlannerSettings = Field(default_factory=PlannerSettings, alias="planner")
-    engine: EngineSettings = Field(default_factory=EngineSettings)
+    engine: Engine = Field(default_factory=EngineSettings)
     workload: WorkloadSettings = Field(default_factory=WorkloadSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     whatif: WhatIfSettings = Field(default_factory=WhatIfSettings)
