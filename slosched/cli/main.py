@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from slosched.cli import bench, capacity, config, optimize, report, serve, simulate
+from slosched.cli import (
+    bench,
+    calibrate,
+    capacity,
+    config,
+    optimize,
+    report,
+    serve,
+    simulate,
+)
 from slosched.version import __version__
 
 app = typer.Typer(
@@ -37,6 +46,7 @@ serve.register(app)
 simulate.register(app)
 optimize.register(app)
 bench.register(app)
+calibrate.register(app)
 capacity.register(app)
 report.register(app)
 config.register(app)

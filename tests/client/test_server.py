@@ -28,7 +28,7 @@ class Pages:
     async def get(self, path: str) -> bytes:
         return self._page(path)
 
-    async def post(self, path: str, body: object) -> Any:
+    async def post(self, path: str, _: object) -> Any:
         return orjson.loads(self._page(path))
 
     def _page(self, path: str) -> bytes:

@@ -21,7 +21,7 @@ class FakeConnection:
         self.url = "http://fake"
         self.calls: list[Call] = []
 
-    def __call__(self, url: str, api_key: str | None = None) -> Self:
+    def __call__(self, *_: object) -> Self:
         """Stand for the class: whatever is to be connected to is this engine."""
         return self
 
@@ -55,7 +55,7 @@ class FakeConnection:
         finally:
             answer.over = True
 
-    async def get(self, path: str, timeout_s: float = 5.0) -> bytes:
+    async def get(self, path: str, _: float = 5.0) -> bytes:
         pages = {
             "/v1/models": orjson.dumps(self.engine.models()),
             "/version": b'{"version": "0.32.0"}',
@@ -63,5 +63,5 @@ class FakeConnection:
         }
         return pages[path]
 
-    async def post(self, path: str, body: object, timeout_s: float = 30.0) -> Any:
+    async def post(self, path: str, *_: object) -> Any:
         raise ServerError(f"no {path} here")

@@ -1,0 +1,1 @@
+"""Measures engines, and fits the latency model to what they took."""
