@@ -174,7 +174,8 @@ class Settings(BaseModel):
         """
         from slosched.sim.engine import SimulatedEngine  # brings numba
 
-        options = self.engine.options()
+        measured = load_profile(self.engine.profile).overhead_ms or 0.0
+        options = replace(self.engine.options(), overhead=measured / 1e3)
         planner = None
         if options.scheduler == "slosched":
             if lengths is not None and isinstance(self.predictor, NoisyClasses):

@@ -257,9 +257,16 @@ def test_nothing_heavy_is_imported_before_it_is_used(code: str, heavy: tuple[str
 @pytest.mark.parametrize(
     "command",
     [
-        [], ["simulate"], ["optimize"], ["report"], ["serve"], ["gateway"], ["bench"], ["calibrate"],
+        [],
+        ["simulate"],
+        ["optimize"],
+        ["report"],
+        ["serve"],
+        ["gateway"],
+        ["bench"],
+        ["calibrate"],
         ["plan-capacity"],
-    ],  # fmt: skip
+    ],
 )
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     result = run(*command, "--help")
