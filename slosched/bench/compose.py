@@ -43,6 +43,9 @@ class Composer:
         tags.
     natural
         Whether an answer may stop by itself before it is as long as the trace's.
+    cache_salt
+        Prompts are found in the server's prefix cache only if they came with the same; "" to say
+        nothing, as only vLLM knows it.
     """
 
     model: str
@@ -51,6 +54,7 @@ class Composer:
     counts_along: bool = True
     classes: Mapping[str, SloClass] | None = None
     natural: bool = False
+    cache_salt: str = ""
 
     def call(self, traced: TracedRequest) -> Call:
         """Write one request."""
@@ -66,6 +70,8 @@ class Composer:
             body["stream_options"]["continuous_usage_stats"] = True
         if not self.natural:
             body["ignore_eos"] = True
+        if self.cache_salt:
+            body["cache_salt"] = self.cache_salt
         headers = {}
         if self.classes is not None:
             headers = to_headers(_tag(traced, self.classes))

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from secrets import token_hex
 
 import structlog
 
@@ -92,10 +93,12 @@ async def run(
             ids = await safe_ids(connection, model.name)
         else:
             ids = parse_range(target.token_ids)
-        prompts = Prompts(ids, seed)
+        # The same prompts once more, on the same server, must not be found in its cache.
+        salt = token_hex(8) if model.is_vllm else ""
         composer = Composer(
-            model.name, prompts, target.endpoint, model.is_vllm, classes, target.natural
-        )
+            model.name, Prompts(ids, seed), target.endpoint, model.is_vllm, classes,
+            target.natural, salt,
+        )  # fmt: skip
         await _warm_up(connection, composer, trace[0], target.warm_up)
         before = await metrics(connection)
         loop = OpenLoop(connection, composer, target.max_concurrency, target.timeout_s, changed)

@@ -102,7 +102,7 @@ async def _running(probe: Probe, crowd: Sequence[Flight]) -> int | None:
     """
     most = since = steps = 0
     while steps < _SPEECH and most < len(crowd):
-        await probe.until(crowd[:1], min(steps + 1, _SPEECH))
+        await probe.until_any(crowd, steps + 1)
         running = total(await metrics(probe.connection), RUNNING)
         if running is None:
             return None

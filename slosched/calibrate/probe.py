@@ -1,9 +1,10 @@
 """Requests of known size to the engine that is measured."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from secrets import token_hex
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +29,10 @@ class Flight:
     answer: Answer
     task: asyncio.Task[None]
 
+    def reached(self, tokens: int) -> bool:
+        """Whether it has so many tokens, or will never have."""
+        return self.answer.over or self.answer.tokens >= tokens
+
     @property
     def stream(self) -> Stream:
         """What has come of it by now."""
@@ -49,6 +54,8 @@ class Probe:
         Draws them: prompts that differ are not found in a prefix cache.
     patience_s
         How long the next token may take.
+    salt
+        Keeps what an earlier calibration of the same seed left in the prefix cache out of this.
     """
 
     connection: Connection
@@ -56,6 +63,7 @@ class Probe:
     ids: IntArray
     rng: np.random.Generator
     patience_s: float = 120.0
+    salt: str = field(default_factory=lambda: token_hex(8))
     _flights: list[Flight] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
@@ -75,6 +83,7 @@ class Probe:
             "model": self.model,
             "prompt": self.ids[self.rng.integers(len(self.ids), size=prompt)],
             "max_tokens": output,
+            "cache_salt": self.salt,
             "ignore_eos": True,
             "temperature": 0,
             "stream": True,
@@ -96,16 +105,11 @@ class Probe:
         ServerError
             If the server does not count tokens.
         """
-        clock = asyncio.get_running_loop().time
-        seen, since = -1, clock()
-        while any(f.answer.tokens < tokens and not f.answer.over for f in flights):
-            if (now := sum(f.answer.tokens for f in flights)) != seen:
-                seen, since = now, clock()
-            elif clock() - since > self.patience_s:
-                raise EngineError(f"the server sent no token for {self.patience_s:g} s")
-            await asyncio.sleep(_POLL_S)
-        for flight in flights:
-            _check(flight.answer)
+        await self._wait(flights, lambda: all(f.reached(tokens) for f in flights))
+
+    async def until_any(self, flights: Sequence[Flight], tokens: int) -> None:
+        """Wait until one has so many tokens, or is over; errors as of `until`."""
+        await self._wait(flights, lambda: any(f.reached(tokens) for f in flights))
 
     async def finish(self, flights: Sequence[Flight]) -> None:
         """Wait until all are over; EngineError as of `until`."""
@@ -113,16 +117,28 @@ class Probe:
 
     async def hang_up(self) -> None:
         """Give up whatever is in flight, and let the engine end the step that it is at."""
-        given_up = [flight for flight in self._flights if not flight.task.done()]
+        given_up = any(not flight.task.done() for flight in self._flights)
         for flight in self._flights:
             flight.task.cancel()
         for flight in self._flights:
             with suppress(asyncio.CancelledError):
                 await flight.task
+        gaps = [float(np.median(g)) for f in self._flights if len(g := f.answer.gaps)]
         self._flights.clear()
         if given_up:
-            steps = [float(np.median(gaps)) for f in given_up if len(gaps := f.answer.gaps)]
-            await asyncio.sleep(PAUSE_S + 2 * max(steps, default=0.0))
+            await asyncio.sleep(PAUSE_S + 2 * max(gaps, default=0.0))
+
+    async def _wait(self, flights: Sequence[Flight], reached: Callable[[], bool]) -> None:
+        clock = asyncio.get_running_loop().time
+        seen, since = -1, clock()
+        while not reached():
+            if (now := sum(f.answer.tokens for f in flights)) != seen:
+                seen, since = now, clock()
+            elif clock() - since > self.patience_s:
+                raise EngineError(f"the server sent no token for {self.patience_s:g} s")
+            await asyncio.sleep(_POLL_S)
+        for flight in flights:
+            _check(flight.answer)
 
 
 def _check(answer: Answer) -> None:

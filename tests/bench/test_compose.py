@@ -34,6 +34,11 @@ def test_lengths_are_the_traces() -> None:
     assert COMPOSER.call(CHAT).path == "/v1/completions"
 
 
+def test_a_salt_keeps_prompts_of_other_runs_out() -> None:
+    assert "cache_salt" not in body(COMPOSER, CHAT)
+    assert body(replace(COMPOSER, cache_salt="x"), CHAT)["cache_salt"] == "x"
+
+
 def test_natural_answers_may_stop_and_others_do_not_count_along() -> None:
     written = body(replace(COMPOSER, natural=True, counts_along=False), CHAT)
     assert "ignore_eos" not in written
