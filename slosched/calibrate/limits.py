@@ -3,24 +3,25 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
 
 from slosched.calibrate import steps
-from slosched.calibrate.probe import Flight, Probe
+from slosched.calibrate.fit import Fitted
+from slosched.calibrate.probe import POLL_S, Flight, Probe
 from slosched.client.connection import Connection
 from slosched.client.server import ServedModel, metrics, total
 from slosched.core.errors import EngineError, ServerError
-from slosched.core.latency import LinearLatency
 
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 _CACHE = "vllm:cache_config_info"
 _CROWDS = (8, 32, 128, 512, 2048)
 _WORD = 4  # tokens of the prompts of a crowd
 _SPEECH = 128  # tokens of their answers
-_POLL_S = 0.2
-_POLLS = 300
+_LOOK_S = 0.2
+_LOOKS = 300
 _SAME = 4  # steps with the same number of sequences
-_SETTLED = 4
+_SETTLED = 4  # tokens after which a sequence decodes for sure
+_TRIALS = 4
+_LONG_S = 5.0  # of a prompt that is tried some times
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,64 +117,83 @@ async def _running(probe: Probe, crowd: Sequence[Flight]) -> int | None:
 
 async def _idle(connection: Connection) -> None:
     """Wait until what was given up is gone."""
-    for _ in range(_POLLS):
+    for _ in range(_LOOKS):
         if not total(await metrics(connection), RUNNING):
             return
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(_LOOK_S)
     raise EngineError("the server goes on with requests that were given up")
 
 
-async def measure_budget(probe: Probe, rough: LinearLatency, longest: int) -> int | None:
+async def measure_budget(probe: Probe, limits: Limits, rough: Fitted) -> int | None:
     """Find `max_num_batched_tokens`: the shortest prompt that needs two steps beside a decode.
 
     That decode takes one token of each step, so a prompt of as many tokens as a step has does not
-    fit by one. None if prompts up to `longest` all go in one step, or if so few go in one that
-    its time does not tell it from the others.
+    fit by one. None if prompts go in one step that are as long as the model takes, or take
+    seconds.
     """
-    low = 0
-    for high in _sizes(rough, longest):
-        if not await _in_one_step(probe, high):
-            break
-        low = high
-    else:
-        return None
-    if not low:
-        return None
-    # Mostly a power of two, as what is tried.
-    if high - 1 > low and await _in_one_step(probe, high - 1):
-        return high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if await _in_one_step(probe, middle):
-            low = middle
-        else:
-            high = middle
+    async with probe:
+        step = rough.latency.step(0, 1, 0)
+        # So that it is with the engine in the middle of a step, whatever its way there takes.
+        delay = (step / 2 - rough.overhead - POLL_S / 2) % step
+        beside = _Beside(probe, (limits.max_model_len or 2 * _SPEECH) - _WORD, delay)
+        least = min([await beside.steps(_WORD) for _ in range(2 * _TRIALS)])
+
+        async def in_one_step(prompt: int) -> bool:
+            # Whatever disturbs, makes for more steps: one trial without is enough.
+            for _ in range(_TRIALS):
+                if await beside.steps(prompt) <= least:
+                    return True
+            return False
+
+        low, high = 1, 32
+        while await in_one_step(high):
+            low, high = high, 2 * high
+            if high + 1 > (limits.max_model_len or high) or _takes_long(rough, high):
+                return None
+        # Mostly a power of two, as what is tried.
+        if await in_one_step(high - 1):
+            return high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if await in_one_step(middle) else (low, middle)
     return high
 
 
-def _sizes(rough: LinearLatency, longest: int) -> list[int]:
-    """Powers of two between the least prompt that makes a step half as long again, and the longest.
+@dataclass(slots=True)
+class _Beside:
+    """Counts steps by the tokens of a sequence that decodes.
 
-    With both of these.
+    Parameters
+    ----------
+    length
+        Tokens of that sequence's answer; another takes over in time.
+    delay
+        Seconds from its newest token to the sending of a prompt.
     """
-    least = ceil(rough.base / max(rough.per_prefill_token, 1e-9) / 2)
-    powers = (1 << k for k in range(5, 31))
-    between = [size for size in powers if least < size < longest]
-    return [least, *between, longest] if least < longest else []
+
+    probe: Probe
+    length: int
+    delay: float
+    witness: Flight | None = None
+
+    async def steps(self, prompt: int) -> int:
+        """Send a prompt, and count the steps from the newest token to its first one."""
+        if self.witness is None or self.witness.answer.tokens > self.length // 2:
+            await self.probe.hang_up()
+            self.witness = self.probe.send(_WORD, self.length)
+            await self.probe.until([self.witness], _SETTLED)
+        witness = self.witness
+        await self.probe.until([witness], witness.answer.tokens + 1)
+        newest = witness.answer.tokens
+        await asyncio.sleep(self.delay)
+        newcomer = self.probe.send(prompt, 1)
+        await self.probe.finish([newcomer])
+        await self.probe.until([witness], witness.answer.tokens + 1)
+        return steps.tokens_with(witness.stream, newcomer.stream) - newest
 
 
-async def _in_one_step(probe: Probe, prompt: int) -> bool:
-    """Whether a prompt goes in one step beside a decode; the majority of up to three trials."""
-    votes: list[bool] = []
-    while max(votes.count(True), votes.count(False)) < 2:
-        async with probe:
-            witness = probe.send(_WORD, _SPEECH)
-            await probe.until([witness], 2 * _SETTLED)
-            newcomer = probe.send(prompt, 1)
-            await probe.finish([newcomer])
-            await probe.until([witness], witness.answer.tokens + 2)
-        votes.append(steps.chunks(witness.stream, newcomer.stream) == 1)
-    return votes.count(True) == 2
+def _takes_long(rough: Fitted, prompt: int) -> bool:
+    return rough.latency.per_prefill_token * prompt > _LONG_S
 
 
 def _whole(text: str | None) -> int | None:

@@ -104,10 +104,12 @@ async def calibrate(wanted: Wanted, told: Told = lambda _, __: None) -> Calibrat
             longest = longest_prompt(limits, wanted.longest)
             told("getting to know the engine", 0.0)
             rough = await _rough(probe, longest)
-            limits = await _measured(limits, probe, rough, longest, told)
+            limits = await _measured(limits, probe, rough, told)
             left = max(wanted.seconds - (monotonic() - started), _LEAST_S)
-            scope, cases, passes = in_budget(Scope(longest, wanted.quick), limits, rough, left)
-            expected = passes * estimate(cases, limits, rough)
+            scope, cases, passes = in_budget(
+                Scope(longest, wanted.quick), limits, rough.latency, left
+            )
+            expected = passes * estimate(cases, limits, rough.latency)
             told(_announced(scope, longest, passes, expected), 0.0)
             found = await _grid(probe, cases, passes, limits, lambda share: told("", share))
     fitted = fit(found)
@@ -122,7 +124,7 @@ def _announced(scope: Scope, wanted: int, passes: int, expected: float) -> str:
     )
 
 
-async def _rough(probe: Probe, longest: int) -> LinearLatency:
+async def _rough(probe: Probe, longest: int) -> Fitted:
     """Estimate step times from a few requests, well enough to say how long the rest takes."""
     for _ in range(_WARM_UP):  # an engine's first steps are slow
         await Prompt(SHORT).measure(probe, None)
@@ -131,13 +133,12 @@ async def _rough(probe: Probe, longest: int) -> LinearLatency:
     alone = [o for o in await Staircase(1, SHORT).measure(probe, None) if o.regime is Regime.decode]
     base = min(o.seconds / o.steps for o in alone)
     token = max((long.seconds - short.seconds) / (long.prefill - short.prefill), base / 1e4)
+    overhead = max(short.seconds - base - token * short.prefill, 0.0)
     # A sequence mostly costs some hundredths of the base; its context is left out.
-    return LinearLatency(base, token, base / 50, 0.0)
+    return Fitted(LinearLatency(base, token, base / 50, 0.0), overhead)
 
 
-async def _measured(
-    limits: Limits, probe: Probe, rough: LinearLatency, longest: int, told: Told
-) -> Limits:
+async def _measured(limits: Limits, probe: Probe, rough: Fitted, told: Told) -> Limits:
     """Measure the limits that nobody told."""
     if limits.max_num_seqs is None:
         told("finding max_num_seqs", 0.0)
@@ -145,7 +146,7 @@ async def _measured(
     # Steps are counted by a sequence beside the prompt, which needs a slot of its own.
     if limits.max_num_batched_tokens is None and limits.max_num_seqs != 1:
         told("finding max_num_batched_tokens", 0.0)
-        found = await measure_budget(probe, rough, longest)
+        found = await measure_budget(probe, limits, rough)
         limits = limits.known("measured", max_num_batched_tokens=found)
     return limits
 

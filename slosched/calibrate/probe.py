@@ -18,7 +18,7 @@ from slosched.core.errors import EngineError, ServerError
 from slosched.core.types import IntArray
 
 PAUSE_S = 0.05  # for the engine to fall idle
-_POLL_S = 0.002
+POLL_S = 0.002  # how late whoever waits for tokens may hear of them
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ class Probe:
                 seen, since = now, clock()
             elif clock() - since > self.patience_s:
                 raise EngineError(f"the server sent no token for {self.patience_s:g} s")
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(POLL_S)
         for flight in flights:
             _check(flight.answer)
 

@@ -141,16 +141,6 @@ def _stretch(
     )  # fmt: skip
 
 
-def chunks(witness: Stream, newcomer: Stream) -> int:
-    """Count the steps that computed a newcomer's prompt, by the tokens of a stream beside it.
-
-    The first of them is the first that is long: nearer to the longest than to the usual one.
-    """
-    begin = int(np.searchsorted(witness.times, newcomer.sent, side="right")) - 1
-    end = int(np.argmin(np.abs(witness.times - newcomer.first)))
-    gaps = np.diff(witness.times)
-    usual, beside = float(np.median(gaps[: max(begin, 1)])), gaps[max(begin, 0) : end]
-    if not len(beside):
-        return 1
-    long = beside > (usual + beside.max()) / 2
-    return len(beside) - int(np.argmax(long))
+def tokens_with(witness: Stream, newcomer: Stream) -> int:
+    """Say how many tokens a stream had with the step that gave a newcomer its first one."""
+    return int(witness.counts[np.argmin(np.abs(witness.times - newcomer.first))])

@@ -69,9 +69,14 @@ def test_the_regimes_that_are_not_fitted_confirm_the_fit(
 
 
 @pytest.mark.parametrize("slots", [2, 5, 8, 40])
-@pytest.mark.parametrize("budget", [128, 200, 256])
-def test_limits_are_found_exactly(monkeypatch: pytest.MonkeyPatch, slots: int, budget: int) -> None:
-    limits = calibrated(monkeypatch, CPU, max_num_seqs=slots, max_num_batched_tokens=budget).limits
+@pytest.mark.parametrize("budget", [48, 200, 256, 1024])
+@pytest.mark.parametrize("latency", [CPU, GPU], ids=["cpu", "gpu"])
+def test_limits_are_found_exactly(
+    monkeypatch: pytest.MonkeyPatch, latency: LinearLatency, slots: int, budget: int
+) -> None:
+    limits = calibrated(
+        monkeypatch, latency, max_num_seqs=slots, max_num_batched_tokens=budget
+    ).limits
     assert (limits.max_num_seqs, limits.max_num_batched_tokens) == (slots, budget)
     assert (limits.block_size, limits.num_kv_blocks, limits.max_model_len) == (32, 728, 2048)
     assert limits.known_from == {
@@ -81,9 +86,9 @@ def test_limits_are_found_exactly(monkeypatch: pytest.MonkeyPatch, slots: int, b
 
 
 def test_what_does_not_show_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No prompt is as long as a step may be, and more slots than blocks."""
+    """No prompt can be as long as a step, and there are more slots than blocks."""
     limits = calibrated(
-        monkeypatch, CPU, max_num_seqs=1000, max_num_batched_tokens=1024, num_kv_blocks=100
+        monkeypatch, GPU, max_num_seqs=1000, max_num_batched_tokens=4096, num_kv_blocks=100
     ).limits
     assert limits.max_num_seqs is limits.max_num_batched_tokens is None
     assert set(limits.known_from) == {"max_model_len", "block_size", "num_kv_blocks"}

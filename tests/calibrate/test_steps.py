@@ -119,7 +119,7 @@ def test_a_visit_is_measured_by_the_streams_beside_it(prompt: int, chunks: int) 
     assert o is not None
     assert (o.steps, o.prefill, o.regime) == (chunks + 1, prompt, Regime.mixed)
     check([o])
-    assert steps.chunks(streams[0], newcomer) == chunks
+    assert steps.tokens_with(streams[0], newcomer) == 11 + chunks
 
 
 def test_a_visit_that_nobody_saw_is_none() -> None:
