@@ -15,7 +15,7 @@ from slosched.core.errors import ServerError
 from slosched.core.request import TracedRequest
 from slosched.sim.records import Spread
 
-_LEAD_S = 0.2  # before the first request, that it is no later than the rest
+_LEAD_S = 0.1  # before the first request, that it is no later than the rest
 _LAST_CHANCE_S = 5.0  # for what is in flight once the server is gone
 _KNOCKS = 3
 

@@ -12,6 +12,7 @@ from slosched.core.types import FloatArray
 
 # Errors beyond this share of a measurement count by their size, not by their square.
 _USUAL_ERROR = 0.05
+_LEAST_SHARE = 1e-6  # of a measurement: what is less than that at most, is rounding
 _LEAST_BASE_S = 1e-6  # a base of zero would let an idle engine's clock stand still
 
 
@@ -80,4 +81,4 @@ def _least_squares(share: FloatArray) -> FloatArray:
         f_scale=_USUAL_ERROR,
         **exact,
     ).x
-    return found
+    return np.where(found < _LEAST_SHARE, 0.0, found)

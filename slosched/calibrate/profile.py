@@ -66,7 +66,7 @@ def in_words(errors: Mapping[str, RelativeError]) -> str:
         f"{regime.replace('_', ' ')} {100 * error.median:.1f}% (90% within {100 * error.p90:.1f}%)"
         for regime, error in errors.items()
     ]
-    return "median of times " + ", ".join(parts)
+    return "median: " + ", ".join(parts)
 
 
 def _plain(error: RelativeError) -> dict[str, float | int]:

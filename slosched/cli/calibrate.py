@@ -18,7 +18,7 @@ _TABLE_BUDGET = 2048  # tokens of a step, where nobody says: the simulator's def
 
 def calibrate(
     url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", help="Root of a vLLM server, without /v1.")
+        str | None, typer.Argument(metavar="URL", help="Root of a vLLM server, without /v1.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the profile to this file.")
@@ -74,8 +74,7 @@ def calibrate(
     Examples:
       slosched calibrate http://127.0.0.1:8000 -o profile.yaml
       slosched calibrate http://127.0.0.1:8000 --longest 512 --quick -o profile.yaml
-      slosched calibrate --table perf_model.csv --model llama2-70b --hardware h100-80gb \
-        --tensor-parallel 8 -o profile.yaml
+      slosched calibrate --table t.csv --model llama2-70b --tensor-parallel 8 -o profile.yaml
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
         import orjson
@@ -132,7 +131,7 @@ def _of_server(wanted: "Wanted", hardware: str | None, quiet: bool) -> dict[str,
 
         def told(what: str, share: float) -> None:
             if what and not quiet:
-                console.print(what, highlight=False)
+                console.print(what, highlight=False, soft_wrap=True)
             progress.update(task, completed=share)
 
         done = asyncio.run(live.calibrate(wanted, told))

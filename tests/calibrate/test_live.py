@@ -68,8 +68,7 @@ def test_the_regimes_that_are_not_fitted_confirm_the_fit(
     assert found.seconds < 150
 
 
-@pytest.mark.parametrize("slots", [2, 5, 8, 40])
-@pytest.mark.parametrize("budget", [48, 200, 256, 1024])
+@pytest.mark.parametrize(("slots", "budget"), [(2, 48), (5, 200), (8, 256), (40, 1024)])
 @pytest.mark.parametrize("latency", [CPU, GPU], ids=["cpu", "gpu"])
 def test_limits_are_found_exactly(
     monkeypatch: pytest.MonkeyPatch, latency: LinearLatency, slots: int, budget: int

@@ -177,7 +177,7 @@ def test_a_shipped_profile_is_what_its_table_gives(name: str, tmp_path: Path) ->
     assert (found.model, found.hardware) == (names["model"], names["hardware"])
     assert f"tensor parallel {names['tensor_parallel']}" in found.source
     assert {"prefill", "decode", "larger_prefill"} == set(found.relative_error)
-    assert found.error.startswith("median of times prefill")
+    assert found.error.startswith("median: prefill")
     for path in tables(tmp_path):
         chosen = table.choose(table.read_table(path), names, path)
         usual, larger = table.observations(chosen, 2048)

@@ -94,7 +94,7 @@ def test_shared_hash_ids_are_found_in_the_prefix_cache(
             "timestamp": at, "input_length": length, "output_length": 2, "hash_ids": hash_ids,
         }  # fmt: skip
 
-    trace = written(tmp_path, request(0, 1, 2), request(2000, 1, 3), request(2000, 4, 5))
+    trace = written(tmp_path, request(0, 1, 2), request(900, 1, 3), request(900, 4, 5))
     for _ in range(2):  # the same prompts again are new to the server
         before = metric(url, "vllm:prefix_cache_hits_total")
         result = run("bench", url, trace, "--config", config, "-q", "--format", "json")
