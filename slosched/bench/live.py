@@ -86,7 +86,6 @@ async def run(
     ServerError
         If there is no such server or model, or it does not take the requests.
     """
-    _allow_many_connections()
     async with Connection(target.url, target.api_key) as connection:
         model = await served_model(connection, target.model)
         _check_lengths(trace, model)
@@ -120,15 +119,6 @@ async def _warm_up(
             raise ServerError(
                 f"{connection.url}: the first request failed: {answer.error}: {answer.detail}"
             )
-
-
-def _allow_many_connections() -> None:
-    """Raise the limit on open files as far as it goes: an overloaded server leaves many open."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _check_lengths(trace: Sequence[TracedRequest], model: ServedModel) -> None:

@@ -111,7 +111,9 @@ async def calibrate(wanted: Wanted, told: Told = lambda _, __: None) -> Calibrat
             )
             expected = passes * estimate(cases, limits, rough.latency)
             told(_announced(scope, longest, passes, expected), 0.0)
-            found = await _grid(probe, cases, passes, limits, lambda share: told("", share))
+            found, passes = await _grid(
+                probe, cases, passes, limits, started + wanted.seconds, lambda x: told("", x)
+            )
     fitted = fit(found)
     return Calibration(fitted, found, limits, model, scope.longest, passes, monotonic() - started)
 
@@ -156,14 +158,19 @@ async def _grid(
     cases: Sequence[Case],
     passes: int,
     limits: Limits,
+    deadline: float,
     told: Callable[[float], None],
-) -> list[Observation]:
-    """Take all measurements, in another order each time: a machine warms up, and tires."""
+) -> tuple[list[Observation], int]:
+    """Take all measurements, in another order each time: a machine warms up, and tires.
+
+    Past the deadline no case is measured again. Returns what was observed, and the number of
+    passes that were made to their end.
+    """
     found: list[Observation] = []
-    done, total = 0, passes * len(cases)
-    for _ in range(passes):
-        for i in probe.rng.permutation(len(cases)).tolist():
+    for made in range(passes):
+        for done, i in enumerate(probe.rng.permutation(len(cases)).tolist()):
+            if made and monotonic() > deadline:
+                return found, made
             found.extend(await cases[i].measure(probe, limits.max_num_batched_tokens))
-            done += 1
-            told(done / total)
-    return found
+            told((made + (done + 1) / len(cases)) / passes)
+    return found, passes

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
@@ -56,6 +57,7 @@ class Connection:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        _allow_many_connections()
         self._session = aiohttp.ClientSession(
             # A connection each, as of so many users: servers close idle ones just when the next
             # request comes.
@@ -165,3 +167,12 @@ def _message(content: bytes) -> str:
         return str(fields["error"]["message"])[:_SHOWN]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return content[:_SHOWN].decode(errors="replace").strip()
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit on open files as far as it goes: an overloaded server leaves many open."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -114,6 +114,23 @@ def test_the_same_seed_measures_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     assert first == second
 
 
+class _Slows(FakeConnection):
+    """Takes ten times as long once it was estimated how long all takes."""
+
+    async def stream(self, call: Call, answer: Answer, timeout_s: float | None = None) -> None:
+        if len(self.calls) == 60:
+            self.engine.latency = CPU.slower(10)
+        await super().stream(call, answer, timeout_s)
+
+
+def test_an_engine_that_slows_down_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Wanted("http://fake", longest=64, seconds=100)
+    usual, slow = (calibrated(monkeypatch, CPU, wanted, c) for c in (FakeConnection, _Slows))
+    assert usual.passes > 1
+    assert usual.seconds < wanted.seconds
+    assert slow.passes == 1
+
+
 class _Dies(FakeConnection):
     """Answers some requests, and then none."""
 
