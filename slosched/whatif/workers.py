@@ -45,12 +45,19 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.stop()
+        elif self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def stop(self) -> None:
+        """End what is being done, and the processes; others begin with the next task."""
         if self._pool is None:
             return
-        self._pool.shutdown(wait=kind is None, cancel_futures=True)
-        if kind is not None:
-            for process in set(active_children()) - self._others:
-                process.terminate()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(active_children()) - self._others:
+            process.terminate()
         self._pool = None
 
     def as_done(
@@ -92,13 +99,15 @@ class Workers:
     def _in_processes(
         self, function: Callable[[T, Tick], R], tasks: Sequence[T], tick: Tick
     ) -> Iterator[tuple[int, R]]:
+        told = self._ticks.value
         with _interrupts_ignored():  # which children inherit: Ctrl-C is for us, who end them
             index = {self._submit(function, task): i for i, task in enumerate(tasks)}
-        told, waiting = self._ticks.value, set(index)
+        waiting = set(index)
         while waiting:
             done, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
-            tick(self._ticks.value - told)
-            told = self._ticks.value
+            so_far = self._ticks.value
+            tick(so_far - told)
+            told = so_far
             for future in sorted(done, key=index.__getitem__):
                 yield index[future], future.result()
 

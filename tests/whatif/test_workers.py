@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -58,10 +60,10 @@ def test_a_process_that_dies_is_an_error_that_says_so() -> None:
 
 
 SLEEPERS = """
-import sys, time
+import os, time
 from slosched.whatif.workers import Workers
 def sleep(task, tick):
-    print(task, flush=True)
+    os.write(1, b"%d\\n" % task)  # whole, beside that of others
     time.sleep(60 if task else 0)
     return task
 if __name__ == "__main__":
@@ -74,27 +76,34 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_one_that_asked(ending: signal.Signals, tmp_path: object) -> None:
-    """Ctrl-C reaches the whole group; SIGKILL only the parent."""
-    script = f"{tmp_path}/sleepers.py"
-    with open(script, "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(SLEEPERS)
-    parent = subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+@pytest.fixture
+def sleepers(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process group of its own, with two workers that sleep."""
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
-    )  # fmt: skip
-    assert parent.stdout is not None
-    lines = sorted(parent.stdout.readline().strip() for _ in range(4))
+    ) as parent:  # fmt: skip
+        yield parent
+        with suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_one_that_asked(
+    sleepers: "subprocess.Popen[str]", ending: signal.Signals
+) -> None:
+    """Ctrl-C reaches the whole group; SIGKILL only the parent."""
+    assert sleepers.stdout is not None
+    lines = sorted(sleepers.stdout.readline().strip() for _ in range(4))
     assert lines == ["0", "1", "2", "done 0"]
-    children = set(psutil.Process(parent.pid).children(recursive=True))
+    children = set(psutil.Process(sleepers.pid).children(recursive=True))
     if ending == signal.SIGINT:
-        os.killpg(parent.pid, ending)
-        out, err = parent.communicate(timeout=60)
-        assert (out, err) == ("interrupted\n", "")
+        os.killpg(sleepers.pid, ending)
+        assert sleepers.communicate(timeout=60) == ("interrupted\n", "")
     else:
-        parent.kill()
-        parent.communicate(timeout=60)
+        sleepers.kill()
     _gone(children)
 
 
