@@ -13,6 +13,7 @@ from slosched.cli import (
     report,
     serve,
     simulate,
+    tune,
 )
 from slosched.version import __version__
 
@@ -48,6 +49,7 @@ optimize.register(app)
 bench.register(app)
 calibrate.register(app)
 capacity.register(app)
+tune.register(app)
 report.register(app)
 config.register(app)
 

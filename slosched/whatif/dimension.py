@@ -107,6 +107,17 @@ def merged(dimensions: Sequence[Dimension]) -> list[Dimension]:
     return list(found.values())
 
 
+def loads(named: Sequence[float]) -> list[float]:
+    """Check what `--load` names, and leave out what it names twice; load 1 if it names none.
+
+    Raises
+    ------
+    ConfigError
+        If one is not greater than 0 and finite.
+    """
+    return list(dict.fromkeys(_load(value, "--load") for value in named or [1.0]))
+
+
 def _load(value: object, origin: str) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (number and 0 < value < inf):  # type: ignore[operator]  # a number by now

@@ -233,7 +233,7 @@ def test_config_schema_is_a_json_schema() -> None:
 
 HEAVY = (
     "vllm", "torch", "transformers", "ortools", "numba", "matplotlib", "jinja2", "pydantic",
-    "fastapi", "scipy", "aiohttp",
+    "fastapi", "scipy", "aiohttp", "optuna", "ruamel.yaml",
 )  # fmt: skip
 
 
@@ -266,6 +266,7 @@ def test_nothing_heavy_is_imported_before_it_is_used(code: str, heavy: tuple[str
         ["bench"],
         ["calibrate"],
         ["plan-capacity"],
+        ["tune"],
     ],
 )
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:

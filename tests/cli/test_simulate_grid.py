@@ -28,7 +28,7 @@ def cells(result: Result) -> list[dict[str, Any]]:
 def test_one_process_or_two_give_the_same_bytes(tmp_path: Path) -> None:
     """Law 4, whatever --jobs."""
     trace = trace_file(tmp_path)
-    arguments = ["-q", "--load", 1, "--load", 3, "--policy", "sjf", "--policy", "planned"]
+    arguments = ["-q", "--load", 1, "--load", 2, "--policy", "sjf", "--policy", "planned"]
     arguments += ["--grid", "engine.max_num_seqs=2,8", "--format", "json", "--seed", 3]
     one, two = (run(trace, *arguments, "--jobs", jobs) for jobs in (1, 2))
     assert one.stdout == two.stdout
