@@ -88,7 +88,7 @@ def tune(
         space, at_loads = space_of(param or [], document), loads(load or [])
         check_folder(output, study)
         for path in (output, study):
-            workload.keep_traces(path, traces)
+            workload.check_output(path, traces)
         if output is not None:
             tuned_text(config, overrides, {}, [])  # what it lacks is told before hours of work
         records = workload.records(traces, limit)
