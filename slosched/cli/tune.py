@@ -72,7 +72,7 @@ def tune(
 
         from slosched.cli import common, workload
         from slosched.config.load import read
-        from slosched.report.files import check_folder, write
+        from slosched.report.files import write
         from slosched.report.tuning import conclusions, outcome_table, parameters_table
         from slosched.whatif.default_space import space_of
         from slosched.whatif.dimension import loads
@@ -86,9 +86,8 @@ def tune(
         settings, overrides = common.load(config, set_, policy)
         document = read(config, overrides)
         space, at_loads = space_of(param or [], document), loads(load or [])
-        check_folder(output, study)
         for path in (output, study):
-            workload.check_output(path, traces)
+            workload.check_output(path, traces)  # and whether its folder is there
         if output is not None:
             tuned_text(config, overrides, {}, [])  # what it lacks is told before hours of work
         records = workload.records(traces, limit)
