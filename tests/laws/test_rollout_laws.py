@@ -21,6 +21,7 @@ from slosched_solvers.instance import build
 from tests.strategies import LATENCY
 
 ROUNDING = 1e-9  # relative
+EVERYBODY = 20_000  # tokens; more than all requests of a burst have
 
 
 @st.composite
@@ -38,12 +39,25 @@ AS_ROLLED_OUT = EngineOptions(async_scheduling=False, enable_prefix_caching=Fals
 
 
 def blocks_of_one() -> st.SearchStrategy[EngineLimits]:
-    return st.builds(
-        EngineLimits,
-        max_num_seqs=st.integers(1, 8),
-        max_num_batched_tokens=st.integers(8, 600),
-        block_size=st.just(1),
-        num_kv_blocks=st.integers(700, 20_000),
+    """Engines that cut prompts, and engines that are short of KV; not both.
+
+    A rollout gives a prompt its KV when it is admitted; vLLM gives it chunk by chunk, and so can
+    let others go on a little longer.
+    """
+
+    def engines(
+        tokens: st.SearchStrategy[int], kv: st.SearchStrategy[int]
+    ) -> st.SearchStrategy[EngineLimits]:
+        return st.builds(
+            EngineLimits,
+            max_num_seqs=st.integers(1, 8),
+            max_num_batched_tokens=tokens,
+            block_size=st.just(1),
+            num_kv_blocks=kv,
+        )
+
+    return engines(st.integers(8, 600), st.just(EVERYBODY)) | engines(
+        st.just(EVERYBODY), st.integers(700, 20_000)
     )
 
 
