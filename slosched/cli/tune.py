@@ -76,6 +76,7 @@ def tune(
         from slosched.report.tuning import conclusions, outcome_table, parameters_table
         from slosched.whatif.default_space import space_of
         from slosched.whatif.dimension import loads
+        from slosched.whatif.held_out import together
         from slosched.whatif.requests import requests
         from slosched.whatif.study import Study
         from slosched.whatif.tuned_file import tuned_text
@@ -90,7 +91,7 @@ def tune(
             workload.check_output(path, traces)  # and whether its folder is there
         if output is not None:
             tuned_text(config, overrides, {}, [])  # what it lacks is told before hours of work
-        records = workload.records(traces, limit)
+        records = together(workload.records(traces, limit))
         served = {x: requests(records, settings, x, seed) for x in at_loads}
         tuning = Tuning.on(document, space, served, train, seed)
         found = Study(space, seed, study, made_with(tuning))

@@ -60,6 +60,9 @@ def conclusions(result: dict[str, Any]) -> Iterator[str]:
     if not result["best"]:
         yield f"no trial of {len(result['trials'])} was better than the configuration as it is"
         return
+    if result["only_searched"]:
+        missing = ", ".join(result["only_searched"])
+        yield f"note: no request that is held out is of class {missing}: take more of the trace"
     gained = result["train"]["tuned"] - result["train"]["now"]
     yield (
         f"searched: {100 * gained:+.1f} points, from {_percent(result['train']['now'])} to "

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from slosched.core.errors import TraceError
 from slosched.core.request import TracedRequest
+from slosched.traces import TraceRecord
 
 GAP = 0.05  # of the requests; in neither part, so that no burst is in both
 LEAST = 20  # requests that a part must have to say anything
@@ -15,6 +16,21 @@ class Parts(NamedTuple):
 
     train: list[TracedRequest]
     held_out: list[TracedRequest]
+
+
+def together(records: Sequence[Sequence[TraceRecord]]) -> list[list[TraceRecord]]:
+    """Leave out what comes after the first of some traces ends.
+
+    Where one goes on alone, the mix is another one: what is searched would say little of it.
+
+    Parameters
+    ----------
+    records
+        Of each trace, in order of time; traces without times stay whole.
+    """
+    ends = [trace[-1].time for trace in records if trace and trace[-1].time > 0]
+    until = min(ends, default=0.0)
+    return [[record for record in trace if record.time <= until] for trace in records]
 
 
 def divide(trace: Sequence[TracedRequest], share: float) -> Parts:

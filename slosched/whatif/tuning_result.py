@@ -39,10 +39,8 @@ def tuning_result(tuning: Tuning, study: Study, comparison: Comparison | None) -
     return {
         "policy": tuning.settings({}).policy.kind,
         "loads": list(tuning.train),
-        "requests": {
-            "train": len(next(iter(tuning.train.values()))),
-            "held_out": len(next(iter(tuning.held_out.values()))),
-        },
+        "requests": {"train": len(_first(tuning.train)), "held_out": len(_first(tuning.held_out))},
+        "only_searched": sorted(_classes(_first(tuning.train)) - _classes(_first(tuning.held_out))),
         "space": [str(parameter) for parameter in tuning.space],
         "parameters": {
             parameter.path: {
@@ -67,6 +65,11 @@ def tuning_result(tuning: Tuning, study: Study, comparison: Comparison | None) -
         "version": __version__,
         "config": dump(tuning.settings(best.values)),
     }
+
+
+def _first(at_loads: Mapping[float, Sequence[TracedRequest]]) -> Sequence[TracedRequest]:
+    """Return the requests of a part, which are the same at each load but for their times."""
+    return next(iter(at_loads.values()))
 
 
 def kept(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,6 +99,10 @@ def _changed(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the best trial that are not those of the configuration, by path."""
     parameters = result["parameters"].items()
     return {path: one["tuned"] for path, one in parameters if one["tuned"] != one["now"]}
+
+
+def _classes(trace: Sequence[TracedRequest]) -> set[str]:
+    return {traced.request.slo_class for traced in trace}
 
 
 def _told(traced: TracedRequest) -> list[Any]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from slosched.cli.main import app
 from slosched.config.load import build, load, read
-from tests.whatif.parts import interrupted_after, trace_file
+from tests.whatif.parts import interrupted_after, records, trace_file
 
 # Under overload who ages too fast is first come, first served.
 AGED = """\
@@ -117,6 +117,25 @@ def test_ctrl_c_keeps_the_best_so_far_and_still_reports(
     interrupted_after(monkeypatch, runs=0)
     nothing = run(trace, *AGES)
     assert (nothing.exit_code, nothing.stdout) == (130, "")
+
+
+def test_a_class_that_is_not_held_out_is_named(tmp_path: Path) -> None:
+    trace = tmp_path / "made.jsonl"
+    lines = [
+        {
+            "timestamp": record.time * 1e3,
+            "input_length": record.input_tokens,
+            "output_length": record.output_tokens,
+            "slo_class": "batch" if i < 30 else "chat",
+        }
+        for i, record in enumerate(records(80, gap=0.05))
+    ]
+    trace.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    answer = found(run(trace, *AGES, "--format", "json"))
+    assert answer["only_searched"] == ["batch"]
+    assert answer["best"] > 0
+    said = "note: no request that is held out is of class batch: take more of the trace"
+    assert said in run(trace, *AGES).stdout
 
 
 def test_time_that_is_over_ends_a_search(tmp_path: Path) -> None:

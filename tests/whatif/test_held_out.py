@@ -1,5 +1,7 @@
 """What a search is judged by: later requests, and differences that are more than chance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from slosched.config.load import build
 from slosched.core.errors import TraceError
 from slosched.whatif.bootstrap import paired_interval
-from slosched.whatif.held_out import GAP, divide
+from slosched.whatif.held_out import GAP, divide, together
 from slosched.whatif.requests import requests
 from tests.whatif.parts import document, records
 
@@ -25,6 +27,18 @@ def test_the_parts_are_apart_and_in_order(n: int, share: float) -> None:
     assert abs(missing - GAP * n) <= 1
     assert train[-1].request.arrival <= held_out[0].request.arrival
     assert abs(len(train) - share * n) <= 0.5
+
+
+def test_traces_that_go_on_alone_are_cut() -> None:
+    """What comes after the first one ends is another mix; what has no times has no end."""
+    slow, fast = records(50, gap=1.0), records(80, gap=0.1)
+    untimed = [replace(record, time=0.0) for record in fast]
+    cut, whole, other = together([slow, fast, untimed])
+    assert (whole, other) == (fast, untimed)
+    assert cut == [record for record in slow if record.time <= fast[-1].time]
+    assert 0 < len(cut) < 50
+    assert together([untimed, untimed]) == [untimed, untimed]
+    assert together([slow]) == [slow]
 
 
 @pytest.mark.parametrize(
