@@ -90,7 +90,11 @@ def plan_capacity(
         searches = _search(question, wanted, workload.processes(jobs), quiet)
         if wanted and not any(search.probes for _, search in searches):
             raise KeyboardInterrupt
-        result = {"trace": [str(path) for path in traces], **answer(question, idle, searches)}
+        result = {
+            "trace": [str(path) for path in traces],
+            "profile": chosen[0].engine.profile,
+            **answer(question, idle, searches),
+        }
         text = orjson.dumps(result, option=orjson.OPT_INDENT_2)
         if output is not None:
             write(output, text)

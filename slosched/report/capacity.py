@@ -14,8 +14,7 @@ def probes_table(result: dict[str, Any]) -> Table:
     result
         As `plan-capacity --format json` has it.
     """
-    profiles = dict.fromkeys(search["profile"] for search in result["searches"])
-    table = Table(title=", ".join([f"{result['requests']} requests", *profiles, result["routing"]]))
+    table = Table(title=f"{result['requests']} requests, {result['profile']}, {result['routing']}")
     for header in ("policy", "replicas", "load", *_classes(result), "verdict"):
         left = header in ("policy", "verdict")
         table.add_column(header, justify="left" if left else "right", no_wrap=left)

@@ -40,7 +40,6 @@ def _search(question: Question, settings: Settings, search: Search) -> dict[str,
     found = None if search.answer is None else search.probes[search.answer]
     return {
         "policy": settings.policy.kind,
-        "profile": settings.engine.profile,
         "answer": None if search.answer is None else _value(question, search.answer),
         "margin": None if found is None else found.margins(question.targets),
         "at_bound": search.at_bound,
