@@ -35,6 +35,7 @@ from slosched.policies.unions import by_kind
 from slosched.predictors.history import History
 from slosched.predictors.noisy_classes import NoisyClasses
 from slosched.predictors.oracle import Oracle
+from slosched.sim.options import EngineOptions
 from slosched.traces.workload import AssignRule, Gamma, Poisson, Recorded
 from slosched_server.settings import ServerSettings
 from slosched_solvers.anneal import Anneal
@@ -150,6 +151,11 @@ class Settings(BaseModel):
         """Return what the engine holds."""
         return self.engine.limits()
 
+    def engine_options(self) -> EngineOptions:
+        """Return how a simulated engine schedules, and what comes before, as the profile has it."""
+        overhead = load_profile(self.engine.profile).overhead_ms or 0.0
+        return replace(self.engine.options(), overhead=overhead / 1e3)
+
     def simulated_engine(
         self,
         trace: Sequence[TracedRequest] = (),
@@ -174,8 +180,7 @@ class Settings(BaseModel):
         """
         from slosched.sim.engine import SimulatedEngine  # brings numba
 
-        measured = load_profile(self.engine.profile).overhead_ms or 0.0
-        options = replace(self.engine.options(), overhead=measured / 1e3)
+        options = self.engine_options()
         planner = None
         if options.scheduler == "slosched":
             if lengths is not None and isinstance(self.predictor, NoisyClasses):

@@ -37,7 +37,7 @@ def times_alone(
     limits, latency = settings.limits(), settings.latency()
     prompts: IntArray = np.array([t.request.input_tokens for t in trace], dtype=np.int64)
     answers = served_tokens(trace, settings)
-    first = latency.prompt_alone(
+    first = settings.engine_options().overhead + latency.prompt_alone(
         (prompts - _found(trace, settings)).astype(np.float64), limits.max_num_batched_tokens
     )
     decodes = np.maximum(answers - 1, 0).astype(np.float64)
@@ -59,7 +59,7 @@ def served_tokens(trace: Sequence[TracedRequest], settings: Settings) -> IntArra
 
 def _found(trace: Sequence[TracedRequest], settings: Settings) -> IntArray:
     """Prompt tokens that could be in a prefix cache by the time that each request comes."""
-    options = settings.engine.options()
+    options = settings.engine_options()
     found = np.zeros(len(trace), dtype=np.int64)
     if not options.enable_prefix_caching:
         return found

@@ -1,6 +1,7 @@
 """Splitting a trace over replicas, and putting what they recorded together again."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,19 @@ from slosched.whatif.requests import requests
 from slosched.whatif.routing import split
 from tests.strategies import traces
 from tests.whatif.parts import document, records
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An engine before whose scheduler there is something else to pass."""
+    path = tmp_path_factory.mktemp("profiles") / "slow-door.yaml"
+    path.write_text(
+        "{base_ms: 30, per_prefill_token_ms: 0.1, per_sequence_ms: 0.2, "
+        "per_context_token_ms: 0.0002, overhead_ms: 250}",
+        encoding="utf-8",
+    )
+    return path
+
 
 ROUTINGS = st.sampled_from(list(Routing))
 PREDICTORS = st.sampled_from(["oracle", "history", "declared", "noisy_classes"])
@@ -87,9 +101,13 @@ def test_records_of_replicas_add_up(
 
 @given(traces(max_size=10), st.integers(1, 3))
 @settings(max_examples=30)
-def test_nobody_does_better_than_alone(trace: list[TracedRequest], slots: int) -> None:
+def test_nobody_does_better_than_alone(
+    profile: Path, trace: list[TracedRequest], slots: int
+) -> None:
     """Law: whoever misses its SLO on an idle engine misses it on any number of them."""
-    chosen = configured(more=f"engine: {{max_num_seqs: {slots}, num_kv_blocks: 40}}")
+    chosen = configured(
+        more=f"engine: {{profile: {profile}, max_num_seqs: {slots}, num_kv_blocks: 40}}"
+    )
     met, alone = replay(chosen, trace).attained, attained_alone(trace, chosen)
     assert not np.any(met & ~alone)
     first, finish = times_alone(trace, chosen)
