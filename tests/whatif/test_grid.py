@@ -1,6 +1,8 @@
 """Grids: every combination once, each checked before anything runs."""
 
+import re
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from slosched.whatif.dimension import dimension, from_option
 from slosched.whatif.grid import grid
 from tests.whatif.parts import CLASSES, document
 
+DOCS = Path(__file__).parents[2] / "docs"
 VALUES: dict[str, st.SearchStrategy[object]] = {
     "load": st.sampled_from([0.5, 1, 2.0]),
     "policy": st.sampled_from(["fcfs", "sjf", "planned", "edf"]),
@@ -102,6 +105,13 @@ def test_what_is_wrong_is_named(options: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError) as raised:
         grid(document(), [from_option(option) for option in options]).cells()
     assert complaint in str(raised.value)
+
+
+@pytest.mark.parametrize(("page", "runs"), [("capacity", 12), ("configuration", 12)])
+def test_the_grid_that_a_page_shows_is_one(page: str, runs: int) -> None:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(whatif:.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(grid(document(CLASSES + block)).cells()) == runs
 
 
 def test_what_is_wrong_in_the_configuration_is_named_by_line() -> None:
