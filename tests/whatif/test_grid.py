@@ -107,7 +107,7 @@ def test_what_is_wrong_is_named(options: list[str], complaint: str) -> None:
     assert complaint in str(raised.value)
 
 
-@pytest.mark.parametrize(("page", "runs"), [("capacity", 12), ("configuration", 12)])
+@pytest.mark.parametrize(("page", "runs"), [("capacity", 12), ("configuration", 8)])
 def test_the_grid_that_a_page_shows_is_one(page: str, runs: int) -> None:
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```yaml\n(whatif:.*?)^```", text, re.MULTILINE | re.DOTALL)
