@@ -15,7 +15,7 @@ from slosched.client.sse import Events
 pieces = st.lists(st.integers(1, 5), min_size=1, max_size=20)
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\r\n")), max_size=8), st.data())
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"))), st.data())
 def test_events_are_the_same_however_the_stream_is_cut(
     texts: list[str], data: st.DataObject
 ) -> None:
