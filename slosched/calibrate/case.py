@@ -137,7 +137,7 @@ class Visit:
         found = []
         for visit in visits:
             what = f"{visit.prompt} tokens beside {self.sequences} x {self.context}"
-            observation = steps.mixed(streams, visit.stream, what)
+            observation = steps.mixed(streams, visit.stream, what, most)
             if observation is not None:
                 found.append(observation)
         return found

@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from slosched.calibrate.fit import Fitted
 from slosched.calibrate.observation import Observation, Regime, times
 from slosched.core.types import FloatArray
+
+
+class Model(Protocol):
+    """What was fitted."""
+
+    def seconds(self, observations: Sequence[Observation]) -> FloatArray:
+        """Say how long each stretch should have taken, shape (n,)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +36,18 @@ class RelativeError:
     measurements: int
 
 
-def relative(fitted: Fitted, observations: Sequence[Observation]) -> FloatArray:
+def relative(model: Model, observations: Sequence[Observation]) -> FloatArray:
     """Say by which share of what was measured the model is off, shape (n,)."""
-    return fitted.seconds(observations) / times(observations) - 1
+    return model.seconds(observations) / times(observations) - 1
 
 
-def by_regime(fitted: Fitted, observations: Sequence[Observation]) -> dict[str, RelativeError]:
+def by_regime(model: Model, observations: Sequence[Observation]) -> dict[str, RelativeError]:
     """Sum up the errors of each regime that was measured."""
     found = {}
     for regime in Regime:
         chosen = [o for o in observations if o.regime is regime]
         if chosen:
-            found[regime.value] = sum_up(relative(fitted, chosen))
+            found[regime.value] = sum_up(relative(model, chosen))
     return found
 
 
@@ -63,7 +71,7 @@ class CaseError:
     error: float
 
 
-def by_case(fitted: Fitted, observations: Sequence[Observation]) -> list[CaseError]:
+def by_case(model: Model, observations: Sequence[Observation]) -> list[CaseError]:
     """Sum up the errors of measurements that are alike, in the order of what was computed."""
     groups: dict[tuple[Regime, str], list[Observation]] = {}
     usual = list(Regime)
@@ -73,8 +81,8 @@ def by_case(fitted: Fitted, observations: Sequence[Observation]) -> list[CaseErr
     for (regime, what), alike in groups.items():
         steps = np.array([o.steps if regime is Regime.decode else 1 for o in alike])
         measured = 1e3 * float(np.median(times(alike) / steps))
-        modelled = 1e3 * float(np.median(fitted.seconds(alike) / steps))
-        error = float(np.median(relative(fitted, alike)))
+        modelled = 1e3 * float(np.median(model.seconds(alike) / steps))
+        error = float(np.median(relative(model, alike)))
         found.append(CaseError(regime.value, what, len(alike), measured, modelled, error))
     return found
 

@@ -13,7 +13,7 @@ from slosched.core.types import FloatArray
 # Errors beyond this share of a measurement count by their size, not by their square.
 _USUAL_ERROR = 0.05
 _LEAST_SHARE = 1e-6  # of a measurement: what is less than that at most, is rounding
-_LEAST_BASE_S = 1e-6  # a base of zero would let an idle engine's clock stand still
+LEAST_BASE_S = 1e-6  # a base of zero would let an idle engine's clock stand still
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,27 @@ def fit(observations: Sequence[Observation]) -> Fitted:
     chosen = [o for o in observations if o.regime in FITTED]
     if not {o.regime for o in chosen} >= set(FITTED):
         raise SloschedError("a fit needs measurements of prompts and of decoding")
+    base, prefill, sequence, context, overhead = solve(design(chosen), times(chosen)).tolist()
+    return Fitted(LinearLatency(max(base, LEAST_BASE_S), prefill, sequence, context), overhead)
+
+
+def solve(computed: FloatArray, seconds: FloatArray) -> FloatArray:
+    """Find what each column of what was computed costs, 0 or more; 0 of what nothing shows.
+
+    Parameters
+    ----------
+    computed
+        Shape (n, coefficients).
+    seconds
+        Shape (n,): how long each row took.
+    """
     # What the model says, as a share of what was measured: 1 would be right.
-    share = design(chosen) / times(chosen)[:, None]
+    share = computed / seconds[:, None]
     scale = share.max(axis=0)
-    shown = scale > 0  # what nothing shows is left at zero
-    columns = share[:, shown] / scale[shown]
+    shown = scale > 0
     found = np.zeros(len(scale))
-    found[shown] = _least_squares(columns) / scale[shown]
-    base, prefill, sequence, context, overhead = found.tolist()
-    return Fitted(LinearLatency(max(base, _LEAST_BASE_S), prefill, sequence, context), overhead)
+    found[shown] = _least_squares(share[:, shown] / scale[shown]) / scale[shown]
+    return found
 
 
 def _least_squares(share: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ from time import monotonic
 import numpy as np
 
 from slosched.calibrate.case import Case, Prompt, Staircase
+from slosched.calibrate.detail import Detailed, fit_in_detail
 from slosched.calibrate.fit import Fitted, fit
 from slosched.calibrate.grid import SHORT, Scope, estimate, in_budget, longest_prompt
 from slosched.calibrate.limits import Limits, ask, measure_budget, measure_slots
@@ -53,10 +54,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was measured, and the model that was fitted to it.
+    """What was measured, and the models that were fitted to it.
 
     Parameters
     ----------
+    fitted, detailed
+        For planning, and for simulations; None if the measurements show no detail.
     longest
         Tokens of the longest prompts that were measured.
     passes
@@ -64,6 +67,7 @@ class Calibration:
     """
 
     fitted: Fitted
+    detailed: Detailed | None
     observations: Sequence[Observation]
     limits: Limits
     model: ServedModel
@@ -114,8 +118,10 @@ async def calibrate(wanted: Wanted, told: Told = lambda _, __: None) -> Calibrat
             found, passes = await _grid(
                 probe, cases, passes, limits, started + wanted.seconds, lambda x: told("", x)
             )
-    fitted = fit(found)
-    return Calibration(fitted, found, limits, model, scope.longest, passes, monotonic() - started)
+    took = monotonic() - started
+    return Calibration(
+        fit(found), fit_in_detail(found), found, limits, model, scope.longest, passes, took
+    )
 
 
 def _announced(scope: Scope, wanted: int, passes: int, expected: float) -> str:

@@ -18,7 +18,7 @@ class Regime(StrEnum):
     burst = "burst"  # some prompts at once
 
 
-FITTED = (Regime.prefill, Regime.decode)  # the others check what comes out
+FITTED = (Regime.prefill, Regime.decode)  # by a line; the others check what comes out
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Observation:
         Which of the measurements it is, for people: those alike have the same.
     steps
         How many steps.
+    prompt_steps
+        How many of them computed prompt tokens.
     prefill
         Prompt tokens computed in them, together.
     sequences, context
@@ -44,6 +46,7 @@ class Observation:
     regime: Regime
     what: str
     steps: float
+    prompt_steps: float
     prefill: float
     sequences: float
     context: float

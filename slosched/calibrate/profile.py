@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from slosched.calibrate.detail import Detailed
 from slosched.calibrate.error import RelativeError
 from slosched.calibrate.fit import Fitted
 from slosched.calibrate.limits import Limits
@@ -30,6 +31,7 @@ def profile(
     limits: Limits,
     about: Mapping[str, object],
     overhead: bool = True,
+    detail: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a profile as plain data.
 
@@ -41,6 +43,8 @@ def profile(
         Where it is from: source, model, hardware, versions, date; None is left out.
     overhead
         Whether what a request costs outside of steps was measured.
+    detail
+        The detailed model, as `detail` writes it.
     """
     engine = {name: value for name, value in asdict(limits).items() if name != "known_from"}
     engine = {name: value for name, value in engine.items() if value is not None}
@@ -51,6 +55,21 @@ def profile(
         **{name: value for name, value in about.items() if value is not None},
         "error": in_words(errors),
         "relative_error": {regime: _plain(error) for regime, error in errors.items()},
+        **({"detail": dict(detail)} if detail else {}),
+    }
+
+
+def detail(found: Detailed, errors: Mapping[str, RelativeError]) -> dict[str, Any]:
+    """Write a detailed model as plain data, for a profile's `detail`."""
+    model = found.latency
+    return {
+        "base_ms": _ms(model.base),
+        "per_prefill_token_ms": _ms(model.per_prefill_token),
+        "prompt_step_ms": _ms(model.prompt_step),
+        "per_context_token_ms": _ms(model.per_context_token),
+        "sequences_ms": {number: _ms(seconds) for number, seconds in model.sequences},
+        "overhead_ms": _ms(found.overhead),
+        "error": in_words(errors),
     }
 
 

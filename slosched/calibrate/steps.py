@@ -56,7 +56,7 @@ def prefill(stream: Stream, most: int | None) -> Observation:
     steps = -(-stream.prompt // most) if most else 1
     what = f"{stream.prompt} tokens"
     took = stream.first - stream.sent
-    return Observation(Regime.prefill, what, steps, stream.prompt, 0, 0, 1, took)
+    return Observation(Regime.prefill, what, steps, steps, stream.prompt, 0, 0, 1, took)
 
 
 def decode(streams: Sequence[Stream], what: str) -> list[Observation]:
@@ -82,17 +82,21 @@ def decode(streams: Sequence[Stream], what: str) -> list[Observation]:
     return found
 
 
-def mixed(streams: Sequence[Stream], newcomer: Stream, what: str) -> Observation | None:
+def mixed(
+    streams: Sequence[Stream], newcomer: Stream, what: str, most: int | None
+) -> Observation | None:
     """Observe a prompt's steps beside streams that decode all the while.
 
-    None if no step shows, as where the streams ended too soon.
+    None if no step shows, as where the streams ended too soon. Each stream takes one of the
+    `most` tokens of a step, and the prompt what is left.
     """
     witness = max(streams, key=lambda stream: stream.last)
     begin = int(np.searchsorted(witness.times, newcomer.sent, side="right")) - 1
     end = int(np.argmin(np.abs(witness.times - newcomer.first)))
     if begin < 0 or end <= begin:
         return None
-    return _stretch(Regime.mixed, what, streams, witness, begin, end, newcomer.prompt)
+    steps = -(-newcomer.prompt // max(most - len(streams), 1)) if most else 1
+    return _stretch(Regime.mixed, what, streams, witness, begin, end, newcomer.prompt, steps)
 
 
 def burst(streams: Sequence[Stream], what: str, most: int | None) -> Observation:
@@ -104,10 +108,12 @@ def burst(streams: Sequence[Stream], what: str, most: int | None) -> Observation
     context = sum(
         n * stream.prompt + n * (n - 1) / 2 for stream, n in zip(streams, after_first, strict=True)
     )
+    steps = before + int(earliest.tokens_at(np.array([end]))[0]) - 1
     return Observation(
         Regime.burst,
         what,
-        before + int(earliest.tokens_at(np.array([end]))[0]) - 1,
+        steps,
+        steps,
         sum(stream.prompt for stream in streams),
         sum(after_first),
         context,
@@ -124,6 +130,7 @@ def _stretch(
     begin: int,
     end: int,
     prompt: int = 0,
+    prompt_steps: int = 0,
 ) -> Observation:
     """Sum up the steps between two pieces of the witness."""
     edges, counts = witness.times[begin : end + 1], witness.counts[begin : end + 1]
@@ -136,7 +143,7 @@ def _stretch(
         sequences += float((steps * taking_part).sum())
         context += float((steps * taking_part * tokens).sum())
     return Observation(
-        regime, what, float(steps.sum()), prompt, sequences, context, 0,
+        regime, what, float(steps.sum()), prompt_steps, prompt, sequences, context, 0,
         float(edges[-1] - edges[0]),
     )  # fmt: skip
 

@@ -110,12 +110,13 @@ def observations(rows: Sequence[Row], most: int) -> tuple[list[Observation], lis
     for (prompt, batch), seconds in sorted(prompts.items()):
         what = f"{batch} x {prompt} tokens"
         tokens = prompt * batch
-        observed = Observation(Regime.prefill, what, 1, tokens, 0, 0, 0, median(seconds))
+        observed = Observation(Regime.prefill, what, 1, 1, tokens, 0, 0, 0, median(seconds))
         (usual if tokens <= most else larger).append(observed)
     for (prompt, batch, output), seconds in sorted(decodes.items()):
         what = f"{batch} x {prompt} + {output} tokens"
         context = batch * (prompt + output / 2)
-        usual.append(Observation(Regime.decode, what, 1, 0, batch, context, 0, median(seconds)))
+        observed = Observation(Regime.decode, what, 1, 0, 0, batch, context, 0, median(seconds))
+        usual.append(observed)
     return usual, larger
 
 

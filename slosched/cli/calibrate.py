@@ -102,7 +102,8 @@ def calibrate(
         if output is not None:
             write(output, to_yaml(result["profile"]).encode())
         if output_format is Format.json:
-            typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+            options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+            typer.echo(orjson.dumps(result, option=options).decode())
         else:
             common.show(cases_table(result["measurements"]))
             common.show(profile_table(result["profile"]))
@@ -151,8 +152,12 @@ def _of_server(wanted: "Wanted", hardware: str | None, quiet: bool) -> dict[str,
         ),
     }
     errors = error.by_regime(done.fitted, done.observations)
+    detail = None
+    if done.detailed is not None:
+        in_detail = error.by_regime(done.detailed, done.observations)
+        detail = profile.detail(done.detailed, in_detail)
     return {
-        "profile": profile.profile(done.fitted, errors, done.limits, about),
+        "profile": profile.profile(done.fitted, errors, done.limits, about, detail=detail),
         "measurements": [asdict(case) for case in error.by_case(done.fitted, done.observations)],
     }
 

@@ -4,10 +4,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from slosched.config.validate import validate
 from slosched.config.yaml import load_yaml
+from slosched.core.detailed_latency import DetailedLatency
 from slosched.core.errors import ConfigError
 from slosched.core.latency import LinearLatency
 
@@ -43,11 +44,44 @@ class ProfileError(BaseModel):
     measurements: int = Field(ge=1)
 
 
+class ProfileDetail(BaseModel):
+    """The same in detail, for simulations: see `DetailedLatency`.
+
+    `sequences_ms` is what some numbers of decoding sequences add to a step.
+    """
+
+    model_config = _STRICT
+
+    base_ms: float = Field(gt=0, allow_inf_nan=False)
+    per_prefill_token_ms: Milliseconds
+    prompt_step_ms: Milliseconds
+    per_context_token_ms: Milliseconds
+    sequences_ms: dict[Annotated[int, Field(ge=1)], Milliseconds] = Field(min_length=1)
+    overhead_ms: Milliseconds
+    error: str = ""
+
+    @model_validator(mode="after")
+    def _increasing(self) -> "ProfileDetail":
+        self.latency()
+        return self
+
+    def latency(self) -> DetailedLatency:
+        """Return the same in seconds."""
+        return DetailedLatency(
+            self.base_ms / 1e3,
+            self.per_prefill_token_ms / 1e3,
+            self.per_context_token_ms / 1e3,
+            self.prompt_step_ms / 1e3,
+            tuple((number, ms / 1e3) for number, ms in sorted(self.sequences_ms.items())),
+        )
+
+
 class Profile(BaseModel):
     """How long an engine's steps take, in ms, and where that is known from.
 
     `overhead_ms` is what a request costs outside of steps; `engine` holds the limits that are in
-    force where the configuration names the profile, and no others.
+    force where the configuration names the profile, and no others. Engines are planned by the
+    coefficients, and simulated by `detail` where there is one.
     """
 
     model_config = _STRICT
@@ -66,6 +100,7 @@ class Profile(BaseModel):
     source: str = ""
     error: str = ""
     relative_error: dict[str, ProfileError] = Field(default_factory=dict)
+    detail: ProfileDetail | None = None
 
     def latency(self) -> LinearLatency:
         """Return the same in seconds."""
@@ -75,6 +110,15 @@ class Profile(BaseModel):
             self.per_sequence_ms / 1e3,
             self.per_context_token_ms / 1e3,
         )
+
+    def steps(self) -> LinearLatency | DetailedLatency:
+        """Return how long steps of a simulated engine take."""
+        return self.latency() if self.detail is None else self.detail.latency()
+
+    def overhead(self) -> float:
+        """Return what a request costs a simulated engine outside of steps, s."""
+        ms = self.overhead_ms if self.detail is None else self.detail.overhead_ms
+        return (ms or 0.0) / 1e3
 
     def limits(self) -> dict[str, int]:
         """Return the limits of the engine that are known, by the names of the configuration."""

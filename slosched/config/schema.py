@@ -22,6 +22,7 @@ from slosched.config.parts import (
 from slosched.config.planning import MOVES_PER_MS, PlannerSettings
 from slosched.config.profile import load_profile
 from slosched.config.validate import LenientSchema
+from slosched.core.detailed_latency import DetailedLatency
 from slosched.core.errors import ConfigError
 from slosched.core.latency import LinearLatency
 from slosched.core.objective import Objective
@@ -147,14 +148,17 @@ class Settings(BaseModel):
         """Return the engine's step times, as the profile has them."""
         return load_profile(self.engine.profile).latency()
 
+    def steps(self) -> LinearLatency | DetailedLatency:
+        """Return how long a simulated engine's steps take: in detail, if the profile has that."""
+        return load_profile(self.engine.profile).steps()
+
     def limits(self) -> EngineLimits:
         """Return what the engine holds."""
         return self.engine.limits()
 
     def engine_options(self) -> EngineOptions:
         """Return how a simulated engine schedules, and what comes before, as the profile has it."""
-        overhead = load_profile(self.engine.profile).overhead_ms or 0.0
-        return replace(self.engine.options(), overhead=overhead / 1e3)
+        return replace(self.engine.options(), overhead=load_profile(self.engine.profile).overhead())
 
     def simulated_engine(
         self,
@@ -169,7 +173,7 @@ class Settings(BaseModel):
         trace
             What it is to serve; the oracle is told its lengths.
         truth
-            How long steps really take; as the profile says by default.
+            How long steps really take; as the profile says in detail by default.
         lengths
             In place of those: output tokens of the live requests alone, which come and go.
 
@@ -179,6 +183,7 @@ class Settings(BaseModel):
             If a part cannot be built, or needs more lengths than there are.
         """
         from slosched.sim.engine import SimulatedEngine  # brings numba
+        from slosched.sim.truth import ExactSteps
 
         options = self.engine_options()
         planner = None
@@ -189,6 +194,7 @@ class Settings(BaseModel):
                     "does not have: use history or oracle"
                 )
             planner = self.planner(trace, lengths)
+        truth = truth or ExactSteps(self.steps())
         return SimulatedEngine(planner, self.limits(), self.latency(), truth, options)
 
     def with_policy(self, kind: str) -> "Settings":

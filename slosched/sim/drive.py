@@ -1,5 +1,7 @@
 """Steps on the device, and how many of them may pass before anybody has to look."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -9,13 +11,23 @@ from slosched.sim.outputs import deliver, settle
 from slosched.sim.schedule import schedule
 from slosched.sim.state import Rules, State
 
+
+class Costs(NamedTuple):
+    """What a step takes, s: as `DetailedLatency` has it, for kernels."""
+
+    base: float
+    per_prefill_token: float
+    prompt_step: float
+    per_context_token: float
+    by_sequences: FloatArray  # shape (max_num_seqs + 1,)
+
+
 _NOBODY_LOSES = np.empty(0, dtype=np.int64)
 
 
 @njit(cache=True)
 def launch(
-    rule: Rules, state: State, tokens: int, coefficients: FloatArray, factors: FloatArray,
-    planned_at: float,
+    rule: Rules, state: State, tokens: int, costs: Costs, factors: FloatArray, planned_at: float
 ) -> None:  # fmt: skip
     """Hand the batch that was made last to the device, which begins once it is free.
 
@@ -23,8 +35,8 @@ def launch(
     ----------
     tokens
         That it computes; an empty one is over at once.
-    coefficients
-        Of the latency model: base, per prefill token, sequence and context token, s.
+    costs
+        Of a step.
     factors
         How many times as long each step takes; used in turn.
     planned_at
@@ -35,11 +47,13 @@ def launch(
     begin = max(counters.now, counters.device_free)
     if tokens:
         seconds = (
-            coefficients[0]
-            + coefficients[1] * counters.prefill_tokens
-            + coefficients[2] * counters.sequences
-            + coefficients[3] * counters.context_tokens
+            costs.base
+            + costs.per_prefill_token * counters.prefill_tokens
+            + costs.by_sequences[counters.sequences]
+            + costs.per_context_token * counters.context_tokens
         )
+        if counters.prefill_tokens:
+            seconds += costs.prompt_step
         counters.device_free = begin + seconds * factors[counters.steps % len(factors)]
         counters.steps += 1
         age = counters.now - planned_at
@@ -60,9 +74,8 @@ def land(rule: Rules, state: State, gaps: IntArray) -> None:
 
 @njit(cache=True)
 def cruise(
-    rule: Rules, state: State, live: LiveArray, coefficients: FloatArray, factors: FloatArray,
-    gaps: IntArray, slots: int, budget: int, most: int, planned_at: float, until: float,
-    predicts: bool,
+    rule: Rules, state: State, live: LiveArray, costs: Costs, factors: FloatArray, gaps: IntArray,
+    slots: int, budget: int, most: int, planned_at: float, until: float, predicts: bool,
 ) -> bool:  # fmt: skip
     """Go on, output by output and step by step, until somebody has to look.
 
@@ -101,7 +114,7 @@ def cruise(
         if rule.planned:
             tokens = follow(rule, state, live, _NOBODY_LOSES, False, budget, most)
         tokens = schedule(rule, state, live, slots, tokens)
-        launch(rule, state, tokens, coefficients, factors, planned_at)
+        launch(rule, state, tokens, costs, factors, planned_at)
         if counters.admitted or counters.preempted or not tokens:
             return True
 

@@ -7,6 +7,7 @@ from math import inf, nan
 
 import numpy as np
 
+from slosched.core.detailed_latency import DetailedLatency
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import nobody
@@ -15,7 +16,7 @@ from slosched.core.snapshot import EngineLimits
 from slosched.core.types import FloatArray, IntArray
 from slosched.planner import Decision, Planner
 from slosched.sim.arrange import enter, follow
-from slosched.sim.drive import cruise, land, launch
+from slosched.sim.drive import Costs, cruise, land, launch
 from slosched.sim.histogram import Histogram
 from slosched.sim.options import EngineOptions
 from slosched.sim.outputs import settle
@@ -94,10 +95,11 @@ class SimulatedEngine:
         self._table = planner.table if planner else LiveTable()
         self._limits, self._latency, self._options = limits, latency, options
         self._truth = truth or ExactSteps(latency)
-        of = self._truth.latency
-        self._coefficients: FloatArray = np.array(
-            [of.base, of.per_prefill_token, of.per_sequence, of.per_context_token]
-        )
+        of = DetailedLatency.of(self._truth.latency)
+        self._costs = Costs(
+            of.base, of.per_prefill_token, of.prompt_step, of.per_context_token,
+            of.by_sequences(limits.max_num_seqs),
+        )  # fmt: skip
         self._factors: FloatArray = np.ones(_DRAWN)
         self._drawn_at = -1
         self._rule = rules(limits, options)
@@ -247,7 +249,7 @@ class SimulatedEngine:
     def _launch(self, tokens: int) -> None:
         if self._counters["steps"] % _DRAWN == 0 and self._drawn_at != self.steps:
             self._factors, self._drawn_at = self._truth.factors(_DRAWN), self.steps
-        launch(self._rule, self._state, tokens, self._coefficients, self._factors, self._planned_at)
+        launch(self._rule, self._state, tokens, self._costs, self._factors, self._planned_at)
 
     def _outputs(self, next_arrival: float) -> Iterator[Ended]:
         """Wait for outputs, once there are as many batches in flight as there may be.
@@ -259,7 +261,7 @@ class SimulatedEngine:
             land(rule, self._state, self._gaps.counts)
         while self._live and self._counters["in_flight"] == rule.depth:
             made_a_batch = cruise(
-                rule, self._state, self._table.rows, self._coefficients, self._factors,
+                rule, self._state, self._table.rows, self._costs, self._factors,
                 self._gaps.counts, decision.max_num_seqs, decision.max_num_batched_tokens,
                 self._limits.max_num_batched_tokens, self._planned_at,
                 min(next_arrival, self._quiet_until), self._predicts,

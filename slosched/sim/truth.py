@@ -5,15 +5,18 @@ from typing import Protocol
 
 import numpy as np
 
+from slosched.core.detailed_latency import DetailedLatency
 from slosched.core.latency import LinearLatency
 from slosched.core.types import FloatArray
+
+StepLatency = LinearLatency | DetailedLatency
 
 
 class StepTimes(Protocol):
     """Tells the simulated engine's clock how far each step moves it."""
 
     @property
-    def latency(self) -> LinearLatency:
+    def latency(self) -> StepLatency:
         """The model that steps follow."""
         ...
 
@@ -26,7 +29,7 @@ class StepTimes(Protocol):
 class ExactSteps:
     """Steps that take what the model says."""
 
-    latency: LinearLatency
+    latency: StepLatency
 
     def factors(self, count: int) -> FloatArray:
         """Return ones."""
@@ -49,7 +52,7 @@ class NoisySteps:
         Of the factors.
     """
 
-    latency: LinearLatency
+    latency: StepLatency
     slower: float = 1.0
     sigma: float = 0.0
     seed: int = 0

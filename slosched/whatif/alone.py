@@ -34,7 +34,7 @@ def times_alone(
     -------
     Two arrays of shape (n,); infinite for a request that the engine can never serve.
     """
-    limits, latency = settings.limits(), settings.latency()
+    limits, latency = settings.limits(), settings.steps()
     prompts: IntArray = np.array([t.request.input_tokens for t in trace], dtype=np.int64)
     answers = served_tokens(trace, settings)
     first = settings.engine_options().overhead + latency.prompt_alone(

@@ -25,11 +25,11 @@ models = st.builds(
 def observed(truth: Fitted, noise: float = 0.0, seed: int = 0) -> list[Observation]:
     """Prompts of many lengths, and decoding at many widths and contexts, as the truth has them."""
     found = [
-        Observation(Regime.prefill, f"{n}", -(-n // 256), n, 0, 0, 1, 1.0)
+        Observation(Regime.prefill, f"{n}", -(-n // 256), -(-n // 256), n, 0, 0, 1, 1.0)
         for n in (16, 30, 64, 128, 300, 700, 1500)
     ]
     found += [
-        Observation(Regime.decode, f"{n} x {c}", 8, 0, 8 * n, 8 * n * c, 0, 1.0)
+        Observation(Regime.decode, f"{n} x {c}", 8, 0, 0, 8 * n, 8 * n * c, 0, 1.0)
         for n in (1, 2, 4, 8)
         for c in (16, 400, 1600)
     ]

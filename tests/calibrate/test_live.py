@@ -13,6 +13,7 @@ from slosched.calibrate.limits import Limits
 from slosched.calibrate.live import Calibration, Wanted, calibrate
 from slosched.client.answer import Answer
 from slosched.client.connection import Call
+from slosched.core.detailed_latency import DetailedLatency
 from tests.engines import virtual_time
 from tests.engines.fake_connection import FakeConnection
 from tests.engines.fake_engine import FakeEngine
@@ -22,9 +23,12 @@ GPU = LinearLatency(0.030, 0.05e-3, 0.21e-3, 0.17e-6)
 QUICK = Wanted("http://fake", longest=256, quick=True, seconds=1e4)
 
 
+STAIRS = DetailedLatency(0.05, 1.7e-3, 4e-6, 0.01, ((1, 0.002), (2, 0.004), (4, 0.005), (8, 0.02)))
+
+
 def calibrated(
     monkeypatch: pytest.MonkeyPatch,
-    latency: LinearLatency,
+    latency: LinearLatency | DetailedLatency,
     wanted: Wanted = QUICK,
     connect: type[FakeConnection] = FakeConnection,
     **engine: Any,
@@ -52,6 +56,20 @@ def test_calibration_finds_the_engines_own_coefficients(
     for name in ("base", "per_prefill_token", "per_sequence", "per_context_token"):
         assert getattr(found.latency, name) == pytest.approx(getattr(truth, name), rel=0.02), name
     assert found.overhead == pytest.approx(overhead, abs=0.001)
+
+
+def test_what_a_line_leaves_out_is_found_for_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Wanted("http://fake", longest=600)
+    found = calibrated(monkeypatch, STAIRS, wanted, overhead=0.007)
+    assert found.detailed is not None
+    model = found.detailed.latency
+    for name in ("base", "per_prefill_token", "per_context_token", "prompt_step"):
+        assert getattr(model, name) == pytest.approx(getattr(STAIRS, name), rel=0.05), name
+    assert model.by_sequences(8)[[1, 2, 4, 8]] == pytest.approx([2e-3, 4e-3, 5e-3, 2e-2], abs=5e-4)
+    assert found.detailed.overhead == pytest.approx(0.007, abs=0.001)
+    detailed = by_regime(found.detailed, found.observations)
+    line = by_regime(found.fitted, found.observations)
+    assert abs(detailed["burst"].bias) < abs(line["burst"].bias) / 2
 
 
 @pytest.mark.parametrize(("latency", "budget"), [(CPU, 256), (GPU, 512)], ids=["cpu", "gpu"])

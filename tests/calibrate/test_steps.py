@@ -115,9 +115,10 @@ def visited(prompt: int, chunk: int) -> tuple[list[Stream], Stream]:
 @pytest.mark.parametrize(("prompt", "chunks"), [(400, 1), (500, 1), (501, 2), (1700, 4)])
 def test_a_visit_is_measured_by_the_streams_beside_it(prompt: int, chunks: int) -> None:
     streams, newcomer = visited(prompt, 500)
-    o = steps.mixed(streams, newcomer, "visit")
+    o = steps.mixed(streams, newcomer, "visit", 502)
     assert o is not None
     assert (o.steps, o.prefill, o.regime) == (chunks + 1, prompt, Regime.mixed)
+    assert o.prompt_steps == chunks
     check([o])
     assert steps.tokens_with(streams[0], newcomer) == 11 + chunks
 
@@ -125,7 +126,7 @@ def test_a_visit_is_measured_by_the_streams_beside_it(prompt: int, chunks: int) 
 def test_a_visit_that_nobody_saw_is_none() -> None:
     streams, _ = visited(400, 500)
     late = Stream(400, 99.0, np.array([100.0]), np.array([1]))
-    assert steps.mixed(streams, late, "visit") is None
+    assert steps.mixed(streams, late, "visit", 500) is None
 
 
 def test_a_burst_ends_with_the_last_first_token() -> None:

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from slosched import EngineLimits
+from slosched import EngineLimits, LinearLatency, Request, Slo, TracedRequest
 from slosched.config.load import load
 from slosched.config.profile import load_profile, shipped
 from slosched.config.schema import dump
+from slosched.core.detailed_latency import DetailedLatency
 from slosched.core.errors import ConfigError
+from slosched.whatif.alone import times_alone
 
 TIMES = """\
 base_ms: 60
@@ -49,6 +52,58 @@ def test_limits_of_the_profile_hold_where_the_configuration_sets_none(
     found = load(config(tmp_path, f"{{profile: {profile}}}"))
     assert found.limits() == EngineLimits(8, 256, 32, 50_000)
     assert dump(found)["engine"]["max_num_seqs"] == 8
+
+
+DETAIL = (
+    "detail: {base_ms: 50, per_prefill_token_ms: 1.4, prompt_step_ms: 9,\n"
+    "  per_context_token_ms: 0.004, sequences_ms: {1: 2, 4: 5, 8: 20}, overhead_ms: 3}\n"
+)
+
+
+def test_simulations_go_by_the_detail_and_plans_by_the_line(tmp_path: Path, profile: Path) -> None:
+    settings = load(config(tmp_path, f"{{profile: {profile}}}"))
+    assert settings.steps() == settings.latency()
+    assert settings.engine_options().overhead == 0.005
+    with profile.open("a", encoding="utf-8") as file:
+        file.write(DETAIL)
+    settings = load(config(tmp_path, f"{{profile: {profile}}}"))
+    assert settings.latency() == LinearLatency(0.06, 0.0015, 0.002, 4e-6)
+    assert settings.engine_options().overhead == 0.003
+    stairs = ((1, 0.002), (4, 0.005), (8, 0.02))
+    assert settings.steps() == DetailedLatency(0.05, 0.0014, 4e-6, 0.009, stairs)
+
+
+def test_one_request_takes_what_the_detail_says(tmp_path: Path, profile: Path) -> None:
+    with profile.open("a", encoding="utf-8") as file:
+        file.write(DETAIL)
+    settings = load(config(tmp_path, f"{{profile: {profile}, async_scheduling: false}}"))
+    request = Request("a", 0.0, 300, Slo(e2e=60.0), "any")
+    records = settings.simulated_engine().run([TracedRequest(request, 21)])
+    prompt, answer = 2 * 0.059 + 300 * 0.0014, 20 * 0.052 + 4e-6 * sum(range(300, 320))
+    assert records.first_token[0] == pytest.approx(0.003 + prompt)
+    assert records.finish[0] == pytest.approx(0.003 + prompt + answer)
+    alone = times_alone([TracedRequest(request, 21)], settings)
+    assert np.array(alone).ravel() == pytest.approx([records.first_token[0], records.finish[0]])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("step_ms: 9", "step_ms: -9", "detail.prompt_step_ms: must be greater than or equal to 0"),
+        ("4: 5,", "4: 50,", "detail: sequences must increase, and what they add must not fall"),
+        ("4: 5,", "x: 5,", "detail.sequences_ms.x"),
+        ("{1: 2, 4: 5, 8: 20}", "{}", "detail.sequences_ms: "),
+    ],
+)
+def test_a_detail_that_cannot_be_is_an_error_at_its_place(
+    profile: Path, old: str, new: str, complaint: str
+) -> None:
+    with profile.open("a", encoding="utf-8") as file:
+        file.write(DETAIL.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load_profile(str(profile))
+    assert str(caught.value).startswith(f"{profile}:")
+    assert complaint in str(caught.value)
 
 
 def test_the_configuration_wins_over_the_profile(tmp_path: Path, profile: Path) -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from slosched import LinearLatency
+from slosched.core.detailed_latency import DetailedLatency
 
 
 @dataclass(eq=False)
@@ -26,7 +27,7 @@ class FakeEngine:
     `overhead` is what a request costs before it is in the engine, s.
     """
 
-    latency: LinearLatency
+    latency: LinearLatency | DetailedLatency
     max_num_seqs: int = 8
     max_num_batched_tokens: int = 256
     max_model_len: int = 2048
