@@ -30,8 +30,7 @@ class Detailed:
     def seconds(self, observations: Sequence[Observation]) -> FloatArray:
         """Say how long each stretch should have taken, shape (n,)."""
         model, levels = self.latency, [number for number, _ in self.latency.sequences]
-        added = [seconds for _, seconds in model.sequences]
-        rises = np.diff(added, prepend=0.0)
+        rises = np.diff([seconds for _, seconds in model.sequences])
         coefficients = np.array(
             [model.base, model.per_prefill_token, model.prompt_step, model.per_context_token,
              self.overhead, *rises]
@@ -43,8 +42,9 @@ class Detailed:
 def fit_in_detail(observations: Sequence[Observation]) -> Detailed | None:
     """Fit the detailed model, as robustly as `fit` does the linear one.
 
-    Numbers of sequences are those that were measured without prompts. What a step with prompts
-    takes more shows only beside sequences that decode.
+    Numbers of sequences are those that were measured without prompts; the least of them, mostly
+    one, adds nothing: from outside, that could as well be overhead. What a step with prompts takes
+    more shows only beside sequences that decode.
 
     Returns
     -------
@@ -57,14 +57,14 @@ def fit_in_detail(observations: Sequence[Observation]) -> Detailed | None:
     levels = sorted({round(o.sequences / o.steps) for o in decodes})
     found = solve(_design(chosen, levels), times(chosen)).tolist()
     base, prefill, prompt_step, context, overhead = found[:5]
-    added = np.cumsum(found[5:]).tolist()
+    added = np.cumsum([0.0, *found[5:]]).tolist()
     pairs = tuple(zip(levels, added, strict=True))
     model = DetailedLatency(max(base, LEAST_BASE_S), prefill, context, prompt_step, pairs)
     return Detailed(model, overhead)
 
 
 def _design(observations: Sequence[Observation], levels: Sequence[int]) -> FloatArray:
-    """Put what was computed into an array, shape (n, 5 + levels), as the coefficients go.
+    """Put what was computed into an array, shape (n, 4 + levels), as the coefficients go.
 
     The last ones are what each level adds to the one before it.
     """
@@ -73,6 +73,6 @@ def _design(observations: Sequence[Observation], levels: Sequence[int]) -> Float
     together = np.array([o.sequences for o in observations]) / steps
     rises = [
         steps * np.clip((together - fewer) / (more - fewer), 0.0, 1.0)
-        for fewer, more in pairwise((0, *levels))
+        for fewer, more in pairwise(levels)
     ]
     return np.column_stack((np.array(computed, dtype=np.float64).reshape(-1, 5), *rises))
