@@ -208,8 +208,12 @@ class Snapshot:
     @property
     def hopeless(self) -> BoolArray:
         """Which requests cannot keep their limits any more, whatever is done."""
+        return self.hopeless_with(self.slack)
+
+    def hopeless_with(self, slack: FloatArray) -> BoolArray:
+        """Return `hopeless` for those who have `slack` at hand, which takes time."""
         late = ~np.isnan(self.first_token) & (self.first_token - self.arrival > self.ttft)
-        return late | (self.slack < 0)
+        return late | (slack < 0)
 
     @property
     def deadline(self) -> FloatArray:

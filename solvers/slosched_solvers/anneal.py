@@ -104,8 +104,10 @@ class Anneal:
         hunt = _Hunt(self, problem, select(full, head), np.isin(head, problem.promoted), began)
         hunt.run()
         order = np.concatenate((head[hunt.search.best], tail))
-        chosen = _apply(full, head[hunt.preempted], hunt.instance)
-        outcome = Evaluator(chosen, problem.objective)
+        chosen, outcome = full, whole
+        if hunt.preempted or (hunt.instance.limits != full.limits).any():
+            chosen = _apply(full, head[hunt.preempted], hunt.instance)
+            outcome = Evaluator(chosen, problem.objective)
         value = outcome(order)
         preempted = head[hunt.preempted]
         if value > start_cost:  # the horizon did not see what its order does to the tail

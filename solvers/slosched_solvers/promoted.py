@@ -10,6 +10,6 @@ def promoted_first(problem: Problem, order: IntArray) -> IntArray:
     """Put those that run first, then the promoted that wait, then the others as ordered."""
     running, promoted = problem.snapshot.running, problem.promoted
     promoted = promoted[~running[promoted]]
-    others = order[~np.isin(order, promoted)]
+    others = order[~np.isin(order, promoted)] if len(promoted) else order
     settled = running[others]
     return np.concatenate((others[settled], promoted, others[~settled]))

@@ -17,7 +17,8 @@ def starts(problem: Problem) -> Iterator[IntArray]:
     Running requests come first, then those that are promoted.
     """
     snapshot = problem.snapshot
-    service, slack, hopeless = snapshot.service, snapshot.slack, snapshot.hopeless
+    service, slack = snapshot.service, snapshot.slack
+    hopeless = snapshot.hopeless_with(slack)
     # Who can neither be saved nor lost waits behind those who can.
     undecided = np.isfinite(slack) & ~hopeless
     for keys in (
