@@ -73,6 +73,8 @@ def profile_table(profile: dict[str, Any]) -> Table:
             f"model {abs(100 * error['bias']):.1f}% too {'slow' if error['bias'] > 0 else 'fast'}"
         )
         table.add_row(f"error, {regime}", f"{off}, {bias} ({error['measurements']} measurements)")
+    if "detail" in profile:
+        table.add_row("error in detail", profile["detail"]["error"])
     return table
 
 

@@ -48,7 +48,10 @@ def test_a_profile_of_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (found.model, found.hardware, found.date) == ("fake", "h", "1970-01-02T00:00:00Z")
     assert found.source.endswith("prompts up to 32 tokens, seed 3")
     assert set(found.relative_error) == {"prefill", "decode", "mixed", "burst"}
+    assert found.detail is not None
+    assert found.detail.sequences_ms.keys() >= {1, 4}
     printed = json.loads(result.stdout)
+    assert printed["profile"]["detail"]["base_ms"] == found.detail.base_ms
     assert printed["profile"]["base_ms"] == found.base_ms
     assert {m["regime"] for m in printed["measurements"]} == set(found.relative_error)
 
@@ -59,6 +62,7 @@ def test_without_a_file_the_fit_is_shown(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     assert "error, decode" in result.stdout
+    assert "error in detail" in result.stdout
     assert "max_num_seqs" in result.stdout
     assert not list(tmp_path.iterdir())
 
