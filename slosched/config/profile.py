@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from slosched.config.validate import validate
 from slosched.config.yaml import load_yaml
-from slosched.core.detailed_latency import DetailedLatency
+from slosched.core.detailed_latency import DetailedLatency, StepLatency
 from slosched.core.errors import ConfigError
 from slosched.core.latency import LinearLatency
 
@@ -111,7 +111,7 @@ class Profile(BaseModel):
             self.per_context_token_ms / 1e3,
         )
 
-    def steps(self) -> LinearLatency | DetailedLatency:
+    def steps(self) -> StepLatency:
         """Return how long steps of a simulated engine take."""
         return self.latency() if self.detail is None else self.detail.latency()
 

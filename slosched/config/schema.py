@@ -22,7 +22,7 @@ from slosched.config.parts import (
 from slosched.config.planning import MOVES_PER_MS, PlannerSettings
 from slosched.config.profile import load_profile
 from slosched.config.validate import LenientSchema
-from slosched.core.detailed_latency import DetailedLatency
+from slosched.core.detailed_latency import StepLatency
 from slosched.core.errors import ConfigError
 from slosched.core.latency import LinearLatency
 from slosched.core.objective import Objective
@@ -148,7 +148,7 @@ class Settings(BaseModel):
         """Return the engine's step times, as the profile has them."""
         return load_profile(self.engine.profile).latency()
 
-    def steps(self) -> LinearLatency | DetailedLatency:
+    def steps(self) -> StepLatency:
         """Return how long a simulated engine's steps take: in detail, if the profile has that."""
         return load_profile(self.engine.profile).steps()
 

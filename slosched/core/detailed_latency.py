@@ -55,7 +55,7 @@ class DetailedLatency:
                 )
 
     @classmethod
-    def of(cls, model: "LinearLatency | DetailedLatency") -> "DetailedLatency":
+    def of(cls, model: "StepLatency") -> "DetailedLatency":
         """Return the same model with all its details, if it has any."""
         if isinstance(model, DetailedLatency):
             return model
@@ -90,3 +90,6 @@ class DetailedLatency:
         """Seconds to decode so many tokens after a context with the engine to itself."""
         steps = tokens * (self.base + float(self.by_sequences(1)[1]))
         return steps + self.per_context_token * (tokens * context + tokens * (tokens - 1) / 2)
+
+
+StepLatency = LinearLatency | DetailedLatency

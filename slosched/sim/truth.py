@@ -5,11 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from slosched.core.detailed_latency import DetailedLatency
-from slosched.core.latency import LinearLatency
+from slosched.core.detailed_latency import StepLatency
 from slosched.core.types import FloatArray
-
-StepLatency = LinearLatency | DetailedLatency
 
 
 class StepTimes(Protocol):

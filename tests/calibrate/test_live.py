@@ -13,7 +13,7 @@ from slosched.calibrate.limits import Limits
 from slosched.calibrate.live import Calibration, Wanted, calibrate
 from slosched.client.answer import Answer
 from slosched.client.connection import Call
-from slosched.core.detailed_latency import DetailedLatency
+from slosched.core.detailed_latency import DetailedLatency, StepLatency
 from tests.engines import virtual_time
 from tests.engines.fake_connection import FakeConnection
 from tests.engines.fake_engine import FakeEngine
@@ -28,7 +28,7 @@ STAIRS = DetailedLatency(0.05, 1.7e-3, 4e-6, 0.01, ((1, 0.0), (2, 0.002), (4, 0.
 
 def calibrated(
     monkeypatch: pytest.MonkeyPatch,
-    latency: LinearLatency | DetailedLatency,
+    latency: StepLatency,
     wanted: Wanted = QUICK,
     connect: type[FakeConnection] = FakeConnection,
     **engine: Any,

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from slosched import LinearLatency
-from slosched.core.detailed_latency import DetailedLatency
+from slosched.core.detailed_latency import StepLatency
 
 
 @dataclass(eq=False)
@@ -27,7 +26,7 @@ class FakeEngine:
     `overhead` is what a request costs before it is in the engine, s.
     """
 
-    latency: LinearLatency | DetailedLatency
+    latency: StepLatency
     max_num_seqs: int = 8
     max_num_batched_tokens: int = 256
     max_model_len: int = 2048
