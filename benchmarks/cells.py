@@ -14,6 +14,7 @@ from common import note, track
 from sources import Source, capacity, settings
 
 from slosched.core.errors import SloschedError
+from slosched.core.types import FloatArray
 from slosched.sim.summary import summarize
 from slosched.traces.workload import Arrivals, Gamma, Poisson
 from slosched.version import __version__
@@ -86,6 +87,11 @@ def simulate(cell: Cell) -> dict[str, Any]:
         "output_lens": records.output_tokens.tolist(),
         "arrivals_s": np.round(records.arrival, 4).tolist(),
     }
+
+
+def met(result: dict[str, str]) -> FloatArray:
+    """Return 1 for each request of a result that kept its SLO, and 0 for the others."""
+    return np.frombuffer(result["met"].encode(), dtype=np.uint8).astype(np.float64) - ord("0")
 
 
 def run_all(cells: Sequence[Cell], kept: Path, workers: int) -> list[dict[str, Any]]:

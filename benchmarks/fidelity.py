@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import typer
 from common import Json, Measure, Quick, Seed, finish, note, print_columns, run, save
-from live import CLASSES, CONFIG, MODEL, SLOTS
+from live import BURSTS, CLASSES, CONFIG, MODEL, SLOTS
 from live import workload as bursts
 from vllm_server import FLAGS, serving
 
@@ -27,17 +27,23 @@ from slosched.calibrate.limits import Limits
 from slosched.calibrate.live import Calibration, Wanted, calibrate
 from slosched.calibrate.observation import Observation
 from slosched.config.load import load
+from slosched.config.parts import PlannedPolicy
 from slosched.config.schema import Settings
+from slosched.core.live import LiveTable
+from slosched.core.protocols import Problem
 from slosched.core.request import TracedRequest
+from slosched.planner.lengths import predict
 from slosched.report.files import write
 from slosched.sim.summary import per_request_arrays
 from slosched.sim.truth import NoisySteps
 from slosched.traces.arrivals import Poisson
+from slosched_solvers.anneal import Anneal
 
 POLICIES = ("fcfs", "sjf", "planned")
 WORKLOADS = ("steady", "bursts")
 RATE = 1.25  # requests a second, steady: 0.7 of what this engine serves on two cores
 DRAWS = 8  # of steps' times, for each run
+PLANS = 25  # made to see how many moves one has
 MEDIAN_SIZE = 0.6745  # of a normal error, in standard deviations
 BARS = {"e2els_ms": 5.0, "ttfts_ms": 10.0}
 NAMES = {"e2els_ms": "end to end", "ttfts_ms": "TTFT"}
@@ -183,7 +189,7 @@ def simulate(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "profile.yaml"
         write(path, profile.to_yaml(plain).encode())
-        settings = _settings(kind, path)
+        settings = _settings(kind, path, trace)
         made = []
         for seed in range(DRAWS):
             steps = NoisySteps(settings.steps(), sigma=sigma, seed=seed)
@@ -192,12 +198,33 @@ def simulate(
     return made
 
 
-def _settings(kind: str, measured: Path) -> Settings:
+def _settings(kind: str, measured: Path, trace: Sequence[TracedRequest]) -> Settings:
+    """Configure the simulator: plans are of as many moves as this machine makes in their time."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "slosched.yaml"
         path.write_text(CONFIG.format(policy=kind), encoding="utf-8")
         asynchronous = "engine.async_scheduling=false"  # which vLLM leaves off on CPU
-        return load(path, [f"engine.profile={measured}", asynchronous]).offline()
+        settings = load(path, [f"engine.profile={measured}", asynchronous])
+    if isinstance(settings.policy, PlannedPolicy) and isinstance(settings.policy.solver, Anneal):
+        solver = replace(settings.policy.solver, move_budget=_moves(settings, trace))
+        policy = replace(settings.policy, solver=solver)
+        settings = settings.model_copy(update={"policy": policy})
+    return settings.offline()
+
+
+def _moves(settings: Settings, trace: Sequence[TracedRequest]) -> int:
+    """Moves of a plan for a burst that just came, in the median of some plans."""
+    table, lengths = LiveTable(), settings.lengths(trace)
+    burst = [traced.request for traced in trace[: len(trace) // BURSTS]]
+    rows = np.array([table.add(replace(request, arrival=0.0)) for request in burst])
+    predict(table.rows, rows, burst, lengths, 1)
+    for row in rows[:SLOTS]:
+        table.admit(int(row))
+    snapshot, _ = table.snapshot(0.5, settings.limits(), settings.latency())
+    problem = Problem(snapshot, settings.objective(), True, True, True, True)
+    solver = settings.policy.solver
+    solver.solve(problem)  # compiles it
+    return int(np.median([solver.solve(problem).moves for _ in range(PLANS)]))
 
 
 def _fitted(found: Sequence[Observation], limits: Limits) -> tuple[dict[str, Any], float]:

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import numpy as np
 import papers
 import typer
-from bootstrap import interval, met
-from cells import Cell, run_all
+from cells import Cell, met, run_all
 from common import FOLDER, Json, Measure, Quick, Workers, finish, note, print_columns, run
 from sources import Source, available
 
 from slosched.config.parts import POLICIES
+from slosched.core.types import FloatArray
+from slosched.whatif.bootstrap import paired_interval
 
 LOADS = (0.1, 0.5, 0.8, 1.0, 1.5, 2.0)
 PROFILES = ("h100-llama2-70b-tp8", "a100-llama2-70b-tp8")
@@ -49,8 +50,8 @@ def main(
 
     Load 1 is what the engine serves in vLLM's order when it is never short of requests. Nobody
     knows a length: all go by guesses as often wrong as SSJF's published ones. Of all requests 30%
-    are batch jobs; `priority` goes by class. Intervals are 95%, by a bootstrap over blocks of 25
-    arrivals.
+    are batch jobs; `priority` goes by class. Intervals are 95%, by a bootstrap over blocks of
+    neighbours.
     """
     names, loads = tuple(trace or available(traces)), tuple(load or LOADS)
     kinds = tuple(dict.fromkeys(policy or POLICIES))
@@ -100,6 +101,14 @@ def _workloads(
                 yield Cell(kind, source, x, seed, overrides)
 
 
+def _interval(values: FloatArray) -> tuple[float, float]:
+    """95% interval of a mean over requests in order of arrival, shape (seeds, requests)."""
+    by_request = np.atleast_2d(values).mean(axis=0)
+    nothing, alike = np.zeros(len(by_request)), np.ones(len(by_request))
+    found = paired_interval(nothing, by_request, alike, seed=0)
+    return found.low, found.high
+
+
 def _grouped(results: Sequence[Result], names: Sequence[str]) -> Iterator[list[Result]]:
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
@@ -115,7 +124,7 @@ def _print(group: Sequence[Result]) -> None:
         cells = []
         for at_load in (_at(runs, x) for x in loads):
             values = np.array([met(result) for result in at_load])
-            low, high = interval(values)
+            low, high = _interval(values)
             cells.append(f"{100 * values.mean():.1f} +-{50 * (high - low):.1f}")
         rows.append((runs[0]["policy"], *cells))
     title = f"{group[0]['trace']}, {group[0]['profile']}: % of SLOs met at load"
@@ -164,7 +173,7 @@ def _compared(results: Sequence[Result]) -> Iterator[tuple[str, float, float, fl
         if ours is None or not by_policy:
             continue
         best = max(by_policy.values(), key=lambda values: float(values.mean()))
-        low, high = interval(ours - best)
+        low, high = _interval(ours - best)
         where = f"{group[0]['trace']} on {group[0]['profile']} at {group[0]['load']:g}"
         yield where, 100 * float((ours - best).mean()), 100 * low, 100 * high
 

@@ -6,7 +6,14 @@ import numpy as np
 
 from slosched.core.errors import PlanError
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import FloatArray, IntArray
+from slosched.core.types import BoolArray, FloatArray, IntArray
+
+
+def marked(rows: IntArray, n: int) -> BoolArray:
+    """Tell which of `n` rows are among some, shape (n,)."""
+    among = np.zeros(n, dtype=np.bool_)
+    among[rows] = True
+    return among
 
 
 def nobody() -> IntArray:
@@ -41,18 +48,25 @@ class Plan:
     finish: FloatArray | None = None
 
     def promote(self, rows: IntArray) -> "Plan":
-        """Send rows to the front, in the order given; they keep their slots."""
+        """Send rows to the front, in the order given; they keep their slots.
+
+        Of a plan that was checked. PlanError if a row is none of it, or there twice.
+        """
         if not len(rows):
             return self
-        order = np.concatenate((rows, self.order[~np.isin(self.order, rows)]))
-        return replace(self, order=order, preempt=self.preempt[~np.isin(self.preempt, rows)])
+        n = len(self.order)
+        if rows.min() < 0 or rows.max() >= n or len(np.unique(rows)) < len(rows):
+            raise PlanError(f"promoted must name some of the {n} rows of the snapshot, each once")
+        moved = marked(rows, n)
+        order = np.concatenate((rows, self.order[~moved[self.order]]))
+        return replace(self, order=order, preempt=self.preempt[~moved[self.preempt]])
 
     def check(self, snapshot: Snapshot) -> None:
         """Raise `PlanError` unless this is a plan for that snapshot (law 8)."""
         n = len(snapshot)
         if self.order.dtype.kind != "i" or self.preempt.dtype.kind != "i":
             raise PlanError("order and preempt must be arrays of integers")
-        if self.order.shape != (n,) or not np.array_equal(np.sort(self.order), np.arange(n)):
+        if self.order.shape != (n,) or not _is_permutation(self.order):
             raise PlanError(f"order must be a permutation of the {n} rows of the snapshot")
         if len(self.preempt):
             self._check_preempt(snapshot)
@@ -68,3 +82,10 @@ class Plan:
             raise PlanError("preempt must name rows of the snapshot, each once")
         if not snapshot.running[preempt].all():
             raise PlanError("preempt must name running requests only")
+
+
+def _is_permutation(order: IntArray) -> bool:
+    n = len(order)
+    if n and (order.min() < 0 or order.max() >= n):
+        return False
+    return bool(marked(order, n).all())

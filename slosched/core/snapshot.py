@@ -180,9 +180,7 @@ class Snapshot:
         Every step is taken at its cheapest for that request alone, so this is a lower bound on
         its time in any batch.
         """
-        decodes: FloatArray = (self.remaining - (self.prefill > 0)).astype(np.float64)
-        context: FloatArray = (self.context + self.prefill).astype(np.float64)
-        return self.prefill_service + self.latency.answer_alone(decodes, context)
+        return self.outlook()[0]
 
     @property
     def first_service(self) -> FloatArray:
@@ -196,24 +194,27 @@ class Snapshot:
         Negative where it cannot keep them even with the engine to itself. A TPOT limit bounds
         the finish only once the first token is out.
         """
-        started, service = ~np.isnan(self.first_token), self.service
-        to_first = np.where(
-            started, np.inf, self.arrival + self.ttft - self.now - self.first_service
-        )
-        to_finish = self.arrival + self.e2e - self.now - service
-        tokens_after_first = np.maximum(self.produced + self.remaining - 1, 1)
-        paced = self.first_token + self.tpot * tokens_after_first - self.now - service
-        return np.minimum(np.minimum(to_first, to_finish), np.where(started, paced, np.inf))
+        return self.outlook()[1]
 
     @property
     def hopeless(self) -> BoolArray:
         """Which requests cannot keep their limits any more, whatever is done."""
-        return self.hopeless_with(self.slack)
+        return self.outlook()[2]
 
-    def hopeless_with(self, slack: FloatArray) -> BoolArray:
-        """Return `hopeless` for those who have `slack` at hand, which takes time."""
-        late = ~np.isnan(self.first_token) & (self.first_token - self.arrival > self.ttft)
-        return late | (slack < 0)
+    def outlook(self) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Return `service`, `slack` and `hopeless`, which take as long together as each alone."""
+        from slosched.core.outlook import outlook  # brings numba
+
+        of = self.latency
+        latency = np.array([of.base, of.per_prefill_token, of.per_sequence, of.per_context_token])
+        return outlook(self.live, self.now, self.limits.max_num_batched_tokens, latency)
+
+    def passed(self, least: int) -> IntArray:
+        """Rows of whom at least so many later arrivals got a slot before, in order of arrival."""
+        from slosched.core.outlook import passed  # brings numba
+
+        rows: IntArray = passed(self.live, least)
+        return rows
 
     @property
     def deadline(self) -> FloatArray:

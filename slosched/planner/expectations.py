@@ -10,7 +10,7 @@ import numpy as np
 from slosched.core.plan import Plan
 from slosched.core.request import Request
 from slosched.core.snapshot import Snapshot
-from slosched.core.types import BoolArray, FloatArray, IntArray, LiveArray
+from slosched.core.types import IntArray
 
 
 class _Said(NamedTuple):
@@ -100,27 +100,18 @@ class Expectations:
     """
 
     def __init__(self) -> None:
+        from slosched.planner import kernels  # brings numba
+
+        self._kernels = kernels
         self._said = np.empty(0, dtype=_SAID)  # by row of the table
 
     def note(self, snapshot: Snapshot, rows: IntArray, plan: Plan) -> None:
         """Remember what a plan says of each row's request; nothing if it says nothing."""
         if plan.first is None or plan.finish is None:
             return
-        # Of most of a long queue a plan says nothing.
-        told = np.flatnonzero(np.isfinite(plan.first) | np.isfinite(plan.finish))
-        rows, live, now = rows[told], snapshot.live[told], snapshot.now
-        self._make_room(int(rows.max(initial=0)) + 1)
-        said = self._said[rows]
-        new = said["serial"] != live["serial"]
-        said[new] = _NOTHING
-        said["serial"] = live["serial"]
-        unsaid = np.isnan(said["first"]) & np.isnan(live["first_token"])
-        _say(said, "first", unsaid, now, plan.first[told])
-        open_ = ~live["running"] | np.isnan(said["finish"])
-        _say(said, "finish", open_, now, plan.finish[told])
-        said["tokens"][open_] = snapshot.remaining[told][open_]
-        said["produced"][open_] = live["produced"][open_]
-        self._said[rows] = said
+        self._make_room(int(rows.max(initial=-1)) + 1)
+        first, finish = (np.ascontiguousarray(x, np.float64) for x in (plan.first, plan.finish))
+        self._kernels.note(self._said, rows, snapshot.live, snapshot.now, first, finish)
 
     def forget(self, said_at: float) -> None:
         """Let everything be unsaid that was said at some time."""
@@ -129,11 +120,7 @@ class Expectations:
 
     def first_tokens(self, snapshot: Snapshot, rows: IntArray) -> Iterator[Outcome]:
         """Yield the first tokens that came since this was last asked, by those who still live."""
-        known = np.flatnonzero(rows < len(self._said))
-        awaited = ~np.isnan(self._said["first"])[rows[known]]
-        came = known[awaited & ~np.isnan(snapshot.first_token[known])]
-        same = self._said["serial"][rows[came]] == snapshot.live["serial"][came]
-        for k in came[same].tolist():
+        for k in self._kernels.came(self._said, rows, snapshot.live).tolist():
             yield from self._first_token(int(rows[k]), float(snapshot.first_token[k]))
 
     def ended(self, ended: Ended) -> Iterator[Outcome]:
@@ -158,9 +145,3 @@ class Expectations:
         if rows > len(self._said):
             more = np.full(max(rows, 2 * len(self._said)) - len(self._said), _NOTHING, dtype=_SAID)
             self._said = np.concatenate((self._said, more))
-
-
-def _say(said: LiveArray, what: str, where: BoolArray, now: float, in_: FloatArray) -> None:
-    at = np.where(np.isfinite(in_), now + in_, np.nan)
-    said[what][where] = at[where]
-    said[f"{what}_from"][where] = now

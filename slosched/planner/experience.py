@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from slosched.core.plan import Plan
-from slosched.core.protocols import Learner, Predictor
+from slosched.core.protocols import Concurrent, Learner, Predictor
 from slosched.core.request import Request
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import IntArray
@@ -54,6 +54,7 @@ class Experience:
         self.errors: deque[tuple[str, float]] = deque(maxlen=_KEPT)
         self._predictor, self._every = predictor, every
         self._learner = predictor if isinstance(predictor, Learner) else None
+        self._concurrent = predictor if isinstance(predictor, Concurrent) else None
         self._expectations = Expectations()
         self._ended: deque[Ended] = deque(maxlen=_KEPT)
         self._taken_back: deque[float] = deque()
@@ -99,6 +100,26 @@ class Experience:
             predict(snapshot.live, due, requests, self.usual, self._every)
             return [Mishap("prediction_failed", self._predictor, error)]
         return []
+
+    def improved(self) -> Sequence[str]:
+        """Ids of the requests that the predictor found out more about, since last asked."""
+        return self._concurrent.improved() if self._concurrent else ()
+
+    def take_predictions(self) -> Sequence[float]:
+        """Seconds that the predictor took to find out about one of them, since last asked."""
+        return self._concurrent.take_seconds() if self._concurrent else ()
+
+    def take_errors(self) -> list[Mishap]:
+        """Return what went wrong with that, since last asked."""
+        if self._concurrent is None:
+            return []
+        errors = self._concurrent.take_errors()
+        return [Mishap("prediction_failed", self._concurrent, error) for error in errors]
+
+    def close(self) -> None:
+        """Let the predictor's thread end, if it has one."""
+        if self._concurrent is not None:
+            self._concurrent.close()
 
     def expect(self, snapshot: Snapshot, rows: IntArray, plan: Plan) -> None:
         """Remember what a plan says, to be held against what comes."""

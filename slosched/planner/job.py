@@ -47,8 +47,9 @@ class Job:
                 mishaps += self.experience.learn(self.snapshot, self.rows)
                 mishaps += self.experience.predict(self.snapshot, self.due, self.requests)
             promoted = self.guard.promoted(self.snapshot)
-            plan = self.policy.plan(self.snapshot).promote(promoted)
+            plan = self.policy.plan(self.snapshot)
             plan.check(self.snapshot)
+            plan = plan.promote(promoted)
             if self.experience is not None:
                 self.experience.expect(self.snapshot, self.rows, plan)
         except (Exception, SystemExit) as error:

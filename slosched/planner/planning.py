@@ -27,6 +27,7 @@ from slosched.planner.workers import Inline, Worker
 _T = TypeVar("_T")
 
 _KEPT = 1000  # figures for metrics, if nobody takes them
+_ROUNDING = 1e-9  # s; what a sum of steps may be off
 
 
 class Planner:
@@ -188,8 +189,9 @@ class Planner:
             return self._in_force.decide(limits)
         self._believe(latency)
 
-        # 1. See who starves.
+        # 1. See who starves, and of whom the predictor knows more by now.
         self._stale |= self._counter is not None and self._tick(self._counter)
+        self._hear_of_lengths()
 
         # 2. Take what the worker has; plan here if it works in the step, or not at all.
         self._collect(now)
@@ -202,13 +204,19 @@ class Planner:
         self._in_force.place_newcomers(now, limits, self._latency)
         return self._in_force.decide(limits)
 
-    def hand_over(self) -> None:
+    def hand_over(self, now: float | None = None) -> None:
         """Give the worker the state in which the step leaves the queues, if it is a new one.
 
         To be called once the step is scheduled: then who was admitted or preempted in it is so in
         the table, and the plan is about what its own step will find. An engine that never calls
         this has it done in `plan`, where the step's own decisions are not in the table yet.
+
+        Parameters
+        ----------
+        now
+            When the step was scheduled, s, if `plan` was not asked about it.
         """
+        self._now = self._now if now is None else now
         self._handed_over = True
         if self._worker.instant or self._in_trouble or self._standing is not None:
             return
@@ -237,7 +245,8 @@ class Planner:
             return min(self._worker.done_at, self._heard_at + self._patience)
         if self.table.version != self._seen_version:
             return -inf
-        return self._now - self.plan_age(self._now) + self._max_plan_age
+        # Who asks too early hears what it heard last; too late, and a plan comes too late.
+        return self._now - self.plan_age(self._now) + self._max_plan_age - _ROUNDING
 
     def _wants_plan(self) -> bool:
         if not len(self.table) or (self._worker.busy and not self._in_trouble):
@@ -315,6 +324,18 @@ class Planner:
         self._stale |= self._in_trouble and len(job.due) > 0  # whoever sorts meanwhile had to guess
         self._kernels.take_lengths(self.table.rows, job.rows, job.snapshot.live, job.due)
 
+    def _hear_of_lengths(self) -> None:
+        """Let those be predicted again of whom the predictor found out more by itself."""
+        try:
+            improved = self._experience.improved()
+        except Exception as error:
+            self._failures.note("prediction_failed", self._experience, error)
+            return
+        for request_id in improved:
+            if request_id in self.table:
+                self.table.rows["predict_at"][self.table.row(request_id)] = 0
+                self._stale = True
+
     def _fall_back(self, job: Job) -> None:
         solved = replace(job, policy=self._fallback, experience=None).solve()
         for mishap in solved.mishaps:
@@ -332,6 +353,12 @@ class Planner:
     def take_solves(self) -> list[float]:
         """Return the seconds of each solve that ended since this was last asked."""
         return _taken(self._solves)
+
+    def take_predictions(self) -> list[float]:
+        """Return the seconds that reading each text took, beside the engine, since last asked."""
+        for mishap in self._experience.take_errors():
+            self._failures.note(*mishap)
+        return list(self._experience.take_predictions())
 
     def take_errors(self) -> list[tuple[str, float]]:
         """Return how late what plans said came, since last asked.
@@ -377,6 +404,7 @@ class Planner:
     def close(self) -> None:
         """Stop planning beside the engine; a solve that hangs is not waited for."""
         self._worker.close()
+        self._experience.close()
 
 
 def _taken(kept: deque[_T]) -> list[_T]:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import IntArray
 
@@ -31,4 +29,4 @@ class BoundedPasses:
 
     def promoted(self, snapshot: Snapshot) -> IntArray:
         """Name whom too many have passed; rows are in order of arrival."""
-        return np.flatnonzero(snapshot.live["passes"] >= self.passes).astype(np.int64)
+        return snapshot.passed(self.passes)

@@ -21,7 +21,7 @@ def enter(rule: Rules, state: State, live: LiveArray, row: int) -> None:
         counters.fresh += 1
         return
     counters.at_back += 1
-    seq.key = -seq.priority if rule.by_priority else counters.at_back
+    state.keys[row] = -seq.priority if rule.by_priority else counters.at_back
     waiting.push(state, row)
 
 
@@ -46,19 +46,19 @@ def follow(
     without them get all.
     """
     counters = state.counters[0]
-    decoding = _sort_running(state, live)
     for row in victims:
         for at in range(counters.running):
             if state.running[at] == row:
                 preempt(rule, state, live, at)
                 break
+    decoding = _sort_running(state, live)
     for at in range(counters.fresh):
-        state.seqs[state.fresh[at]].key = live[state.fresh[at]].rank
+        state.keys[state.fresh[at]] = live[state.fresh[at]].rank
         waiting.push(state, state.fresh[at])
     counters.fresh = 0
     if new:
         for at in range(counters.waiting):
-            state.seqs[state.waiting[at]].key = live[state.waiting[at]].rank
+            state.keys[state.waiting[at]] = live[state.waiting[at]].rank
         waiting.heapify(state)
     return min(max(tokens, decoding), most) if decoding else most
 

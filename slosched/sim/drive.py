@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from slosched.core.types import FloatArray, IntArray, LiveArray
+from slosched.planner.observed import REFIT
 from slosched.sim.arrange import follow
 from slosched.sim.outputs import deliver, settle
 from slosched.sim.schedule import schedule
@@ -54,7 +55,13 @@ def launch(
         )
         if counters.prefill_tokens:
             seconds += costs.prompt_step
-        counters.device_free = begin + seconds * factors[counters.steps % len(factors)]
+        seconds *= factors[counters.steps % len(factors)]
+        counters.device_free = begin + seconds
+        kind = 1 if counters.prefill_tokens else 0
+        step = state.kept[kind, state.seen[kind] % state.kept.shape[1]]
+        step[0], step[1] = counters.prefill_tokens, counters.sequences
+        step[2], step[3] = counters.context_tokens, seconds
+        state.seen[kind] += 1
         counters.steps += 1
         age = counters.now - planned_at
         counters.age_total += age
@@ -80,7 +87,7 @@ def cruise(
     """Go on, output by output and step by step, until somebody has to look.
 
     The ring of batches is full. Nobody has to look while nobody comes, goes, gets or loses a
-    slot, no plan is due, and no length is to be predicted again.
+    slot, no plan is due, no length is to be predicted again, and nothing is learnt from steps.
 
     Parameters
     ----------
@@ -115,7 +122,8 @@ def cruise(
             tokens = follow(rule, state, live, _NOBODY_LOSES, False, budget, most)
         tokens = schedule(rule, state, live, slots, tokens)
         launch(rule, state, tokens, costs, factors, planned_at)
-        if counters.admitted or counters.preempted or not tokens:
+        learns = tokens and state.seen.sum() % REFIT == 0
+        if counters.admitted or counters.preempted or not tokens or learns:
             return True
 
 

@@ -15,6 +15,7 @@ from slosched.core.request import TracedRequest
 from slosched.core.snapshot import EngineLimits
 from slosched.core.types import FloatArray, IntArray
 from slosched.planner import Decision, Planner
+from slosched.planner.observed import ObservedLatency
 from slosched.sim.arrange import enter, follow
 from slosched.sim.drive import Costs, cruise, land, launch
 from slosched.sim.histogram import Histogram
@@ -104,6 +105,11 @@ class SimulatedEngine:
         self._drawn_at = -1
         self._rule = rules(limits, options)
         self._state = new_state(limits, self._rule, len(self._table.rows))
+        self._observed: ObservedLatency | None = None
+        if planner and options.learns_latency and self._truth != ExactSteps(latency):
+            # What the planner is told is learned from the steps, as inside of vLLM.
+            self._observed = ObservedLatency(latency)
+            self._state = self._state._replace(kept=self._observed.kept, seen=self._observed.seen)
         self._counters = self._state.counters[0]
         self._gaps = Histogram()
         self._live: dict[int, tuple[int, TracedRequest]] = {}  # by row: place in the trace, request
@@ -206,7 +212,7 @@ class SimulatedEngine:
         self._state.pages[row, : len(pages)] = [page % _PAGE_NAMES for page in pages]
         self._state.seqs[row] = (
             index, request.arrival, request.priority, request.input_tokens, length, cap,
-            len(pages), GONE, request.input_tokens, 0, 0, 0, 0, 0, False, False, 0, 0, 0, 0, 0,
+            len(pages), GONE, request.input_tokens, 0, 0, 0, 0, 0, False, False, 0, 0, 0, 0,
             nan, nan,
         )  # fmt: skip
         self._live[row] = index, traced
@@ -280,8 +286,10 @@ class SimulatedEngine:
             return
         for row in self._state.admitted[: self._counters["admitted"]].tolist():
             self._table.admit(row)
-        self._planner.hand_over()
+        self._planner.hand_over(self.now)
         self._quiet_until = self._planner.quiet_until
+        if self._observed and self._observed.refit():
+            self._latency, self._quiet_until = self._observed.model, -inf
 
     def _note_preempted(self) -> None:
         for row in self._state.preempted[: self._counters["preempted"]].tolist():

@@ -29,6 +29,9 @@ class EngineOptions:
         Most tokens of a prompt and its answer together; None for as many as fit.
     overhead
         Seconds until a request that arrived is before the scheduler: HTTP and tokenisation.
+    learns_latency
+        Whether plans go by a line that is fitted to the engine's newest steps, as inside of vLLM,
+        where steps are not what the planner was told; or by what it was told to the end.
     page_tokens
         Prompt tokens that one of a trace's `hash_ids` stands for.
 
@@ -44,6 +47,7 @@ class EngineOptions:
     watermark: float = 0.0
     max_model_len: int | None = None
     overhead: float = 0.0
+    learns_latency: bool = True
     page_tokens: int = PAGE_TOKENS
 
     def __post_init__(self) -> None:

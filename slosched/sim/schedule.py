@@ -131,7 +131,7 @@ def _put_in_front(rule: Rules, state: State, row: int) -> None:
     counters = state.counters[0]
     if not rule.by_priority:
         counters.in_front += 1
-        state.seqs[row].key = -(1 << 62) - counters.in_front
+        state.keys[row] = -(1 << 62) - counters.in_front
     waiting.push(state, row)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from slosched.core.snapshot import EngineLimits
 from slosched.core.types import FloatArray, IntArray, LiveArray
+from slosched.planner.observed import KEPT
 from slosched.sim.options import EngineOptions
 
 GONE, WAITING, RUNNING, PREEMPTED = 0, 1, 2, 3  # status of a sequence
@@ -33,7 +34,6 @@ SEQUENCE = np.dtype(
         ("held", np.int64),  # how many blocks it has there
         ("cached", np.int64),  # how many of these can be found by their contents
         ("found", np.int64),  # tokens that the prefix cache had of it when it last began to wait
-        ("key", np.int64),  # place in the waiting queue, the least first
         ("first_token", np.float64),  # s; NaN until it is out
         ("last_token", np.float64),  # s
     ]
@@ -98,6 +98,7 @@ class State(NamedTuple):
     # Queues of rows.
     running: IntArray
     waiting: IntArray  # a heap
+    keys: IntArray  # (rows,): of each in that heap, the least goes first
     fresh: IntArray  # who came since the last step, and is not in the heap yet
     skipped: IntArray
     unsettled: IntArray
@@ -117,6 +118,9 @@ class State(NamedTuple):
     contents: IntArray  # name of what it holds; 0 if it cannot be found
     twin: IntArray  # the next block with the same contents
     names: IntArray  # hash table: name -> first block with these contents; 0 is an empty place
+    # As `planner.observed` keeps them: what steps computed and took, and how many there were.
+    kept: FloatArray
+    seen: IntArray
 
 
 def rules(limits: EngineLimits, options: EngineOptions) -> Rules:
@@ -149,6 +153,7 @@ def new_state(limits: EngineLimits, rule: Rules, rows: int) -> State:
         _rows(rows),
         _rows(rows),
         _rows(rows),
+        _rows(rows),
         _rows(2 * rows),
         _rows(slots),
         _rows(slots),
@@ -164,6 +169,8 @@ def new_state(limits: EngineLimits, rule: Rules, rows: int) -> State:
         _rows(blocks),
         _rows(blocks),
         _rows(places),
+        np.ones((2, KEPT, 4)),
+        _rows(2),
     )
 
 
@@ -173,7 +180,7 @@ def with_room(state: State, rows: int, pages: int, blocks: int) -> State:
         more = rows - len(state.seqs)
         longer = {
             name: np.concatenate((getattr(state, name), _rows(more)))
-            for name in ("waiting", "fresh", "skipped", "ended")
+            for name in ("waiting", "keys", "fresh", "skipped", "ended")
         }
         longer["unsettled"] = np.concatenate((state.unsettled, _rows(2 * more)))
         seqs = np.concatenate((state.seqs, np.zeros(more, dtype=SEQUENCE)))

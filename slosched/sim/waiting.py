@@ -53,9 +53,9 @@ def heapify(state: State) -> None:
 
 @njit(cache=True)
 def _goes_first(state: State, one: int, other: int) -> bool:
+    if state.keys[one] != state.keys[other]:
+        return state.keys[one] < state.keys[other]
     a, b = state.seqs[one], state.seqs[other]
-    if a.key != b.key:
-        return a.key < b.key
     if a.arrival != b.arrival:
         return a.arrival < b.arrival
     return a.serial < b.serial

@@ -15,16 +15,18 @@ from slosched.core.errors import PlanError, TagError
 from slosched.core.latency import LinearLatency
 from slosched.core.tags import Tag, Tagger, to_vllm_priority
 from slosched.planner import Planner
+from slosched.planner.observed import ObservedLatency
 from slosched.vllm.environment import settings
 from slosched.vllm.limits import ceilings, engine_limits, held_to
 from slosched.vllm.logs import log_beside_vllm
 from slosched.vllm.metrics import engine_metrics
-from slosched.vllm.observed import ObservedLatency
 from slosched.vllm.prefix import cached_tokens
 from slosched.vllm.queue import PlannedQueue
+from slosched.vllm.request_log import RequestLog
 from slosched.vllm.shield import Shield
 from slosched.vllm.stock import Stock
 from slosched.vllm.telemetry import Telemetry
+from slosched.vllm.transcript import Decoder, EngineTranscript
 
 _LONGEST_WARM_UP = 120.0  # s; compiling takes half a minute where cores are scarce
 _CAME_TO_ITS_END = (RequestStatus.FINISHED_STOPPED, RequestStatus.FINISHED_LENGTH_CAPPED)
@@ -46,7 +48,8 @@ class SloScheduler(AsyncScheduler):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         log_beside_vllm()
-        self._tagger, planner, latency = self._build()
+        self._decoder = Decoder(self.vllm_config.model_config)
+        self._tagger, planner, latency, self._request_log = self._build()
         self._latency = ObservedLatency(latency)
         self._limits = engine_limits(self)
         self._metrics = engine_metrics()
@@ -65,10 +68,12 @@ class SloScheduler(AsyncScheduler):
         self.waiting = PlannedQueue(self._stock)
         self._followed = -1  # version of the plan that the waiting queue follows
 
-    def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
+    def _build(self) -> tuple[Tagger, Planner, LinearLatency, RequestLog | None]:
         """Make the parts that the configuration names."""
         configured = settings()
-        return configured.tagger(), configured.planner(), configured.latency()
+        wanted = configured.request_log
+        log = RequestLog(wanted) if wanted else None
+        return configured.tagger(), configured.planner(), configured.latency(), log
 
     def _warm_up(self) -> None:
         """Let kernels be compiled before the first request; TimeoutError if a solver hangs."""
@@ -83,6 +88,8 @@ class SloScheduler(AsyncScheduler):
         """Stop planning, too."""
         with self._shield("shutting down"):
             self._planner.close()
+            if self._request_log is not None:
+                self._request_log.close()
         super().shutdown()
 
     # -- requests come and go ------------------------------------------------------------------
@@ -107,6 +114,7 @@ class SloScheduler(AsyncScheduler):
             tag.tenant,
             request.max_tokens,
             to_vllm_priority(request.priority),
+            transcript=EngineTranscript(request, self._decoder),
         )
         table = self._planner.table
         try:
@@ -140,6 +148,11 @@ class SloScheduler(AsyncScheduler):
         length = request.num_output_tokens
         if length and request.status in _CAME_TO_ITS_END:
             self._telemetry.ended(row, length)
+            if self._request_log is not None:
+                entered = self._planner.table.request(row)
+                self._request_log.finished(
+                    entered, EngineTranscript(request, self._decoder), request.arrival_time, length
+                )
             self._planner.finish(request.request_id, length, self.clock())
         else:
             self._planner.remove(request.request_id)
@@ -164,11 +177,10 @@ class SloScheduler(AsyncScheduler):
             decision = self._planner.plan(self.clock(), self._limits, self._latency.model)
 
             # 2. Apply.
-            victims = self._victims(decision.preempt.tolist()) if len(decision.preempt) else []
+            if len(decision.preempt):
+                self._preempt(self._victims(decision.preempt.tolist()))
             self._stock.sort(self.running, self._planner.version)
-            running = len(self.running) - len(victims)
-            lowered = ceilings(self, decision, running, self._stock.decoding)
-            self._preempt(victims)
+            lowered = ceilings(self, decision, len(self.running), self._stock.decoding)
             if self._planner.version != self._followed:
                 self._followed = self._planner.version
                 self.waiting.follow_plan()

@@ -9,7 +9,7 @@ from vllm.v1.request import Request, RequestStatus
 
 from slosched.core.live import LiveTable
 from slosched.core.types import IntArray
-from slosched.vllm.observed import StepShape
+from slosched.planner.observed import StepShape
 
 _NOBODY = np.empty(0, dtype=np.int64)
 

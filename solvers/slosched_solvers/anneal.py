@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from slosched.core.objective import attained
+from slosched.core.plan import marked
 from slosched.core.protocols import Problem, Solution
 from slosched.core.seed import check_seed
 from slosched.core.types import BoolArray, IntArray
@@ -97,11 +98,12 @@ class Anneal:
     def _solve(self, problem: Problem, began: float) -> Solution:
         full = build(problem.snapshot, robust=problem.robust)
         whole = Evaluator(full, problem.objective)
-        priced = [(whole(start), start) for start in starts(problem)]
-        start_cost, start = min(priced, key=lambda pair: pair[0])
+        start_cost, start = _best_start(problem, whole)
         searched = self._worth_searching(problem, whole, start)
         head, tail = start[searched], start[~searched]
-        hunt = _Hunt(self, problem, select(full, head), np.isin(head, problem.promoted), began)
+        hunt = _Hunt(
+            self, problem, select(full, head), marked(problem.promoted, len(start))[head], began
+        )
         hunt.run()
         order = np.concatenate((head[hunt.search.best], tail))
         chosen, outcome = full, whole
@@ -145,6 +147,12 @@ class Anneal:
         if problem.objective.kind == "attainment" and waiting.sum() > SMALL:
             movable &= (whole.requests.times[:, :, LATEST] >= 0).any(axis=0)
         return fixed | (movable[start] & (np.cumsum(movable[start]) <= self.horizon))
+
+
+def _best_start(problem: Problem, whole: Evaluator) -> tuple[float, IntArray]:
+    """Return the best start and its cost; many of them are the same."""
+    unlike = {start.tobytes(): start for start in starts(problem)}
+    return min(((whole(start), start) for start in unlike.values()), key=lambda pair: pair[0])
 
 
 def _apply(full: Instance, preempted: IntArray, searched: Instance) -> Instance:

@@ -73,7 +73,8 @@ def anneal(
     limited = schedule.moves < np.iinfo(np.int64).max
     made = worse = 0
     worsened = temperature = 0.0
-    restart = -1
+    restart = level = -1
+    cooler = 1.0
     while made < schedule.moves:
         progress = made / schedule.moves if limited else 0.0
         if schedule.until < np.inf:
@@ -94,8 +95,10 @@ def anneal(
             accept(search, saved, FROM_SCRATCH)
             costs[0] = costs[1]
         sampling = made < SAMPLED
-        cooled = progress * schedule.restarts - restart
-        temperature = hottest * schedule.cooling ** (LEVELS * cooled)
+        cooled = int(LEVELS * (progress * schedule.restarts - restart))
+        if cooled != level:
+            level, cooler = cooled, schedule.cooling**cooled
+        temperature = hottest * cooler
         made += 1
         kind = choose(pays, rng) if not sampling else SWAP
         low, high = move(

@@ -24,15 +24,14 @@ def focus(problem: Problem) -> tuple[Problem, IntArray, IntArray] | None:
     if problem.complete or problem.objective.kind != "attainment":
         return None
     snapshot = problem.snapshot
-    late = snapshot.hopeless & ~snapshot.running
+    service, _, hopeless = snapshot.outlook()
+    late = hopeless & ~snapshot.running
     late[problem.promoted] = False
     if late.sum() <= 2 * KEPT:
         return None
     rows = np.flatnonzero(late)
-    others = np.sort(rows[np.argpartition(snapshot.service[rows], KEPT)[KEPT:]])
-    seen = np.ones(len(snapshot), dtype=np.bool_)
-    seen[others] = False
-    kept = np.flatnonzero(seen)
+    late[rows[np.argpartition(service[rows], KEPT)[:KEPT]]] = False
+    kept, others = np.flatnonzero(~late), np.flatnonzero(late)
     left = replace(
         problem,
         snapshot=replace(snapshot, live=snapshot.live[kept]),

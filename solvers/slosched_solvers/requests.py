@@ -43,47 +43,48 @@ class Requests(NamedTuple):
 @kernel
 def requests(instance: Instance) -> Requests:
     """Work out what rollouts need, once for all of them."""
+    base, per_prefill, per_sequence, per_context = instance.latency
+    slots, budget, room, lost = instance.limits
+    # Arrays by name: numba counts references to all arrays of a tuple that is passed on.
+    prefills, contexts, outputs = instance.prefill, instance.context, instance.produced
+    ages, agos, weights = instance.age, instance.first_ago, instance.weight
+    ttft, tpot, e2e, running = instance.ttft, instance.tpot, instance.e2e, instance.running
     scenarios, n = instance.remaining.shape
     counts = np.empty((scenarios, n, COUNTS), dtype=np.int64)
     times = np.empty((scenarios, n, TIMES))
-    waiting = np.flatnonzero(~instance.running)
+    waiting = np.flatnonzero(~running)
     by_latest = np.empty((scenarios, len(waiting)), dtype=np.int64)
+    latest_of = np.empty(n)
+    step_share = base / max(slots, 1) + per_sequence
     for s in range(scenarios):
         for i in range(n):
-            _describe(instance, s, i, counts[s, i], times[s, i])
-        by_latest[s] = waiting[np.argsort(times[s][waiting, LATEST])]
+            prefill, context, age, weight = prefills[i], contexts[i], ages[i], weights[i]
+            remaining = instance.remaining[s, i]
+            prompt = -(-prefill // budget) * base + prefill * per_prefill
+            decodes = remaining - (1 if prefill > 0 else 0)
+            held = decodes * (context + prefill) + decodes * (decodes - 1) / 2
+            service = prompt + decodes * (base + per_sequence) + per_context * held
+            first_by = ttft[i] * ON_TIME - age
+            finish_by = e2e[i] * ON_TIME - age
+            pace = tpot[i] * max(outputs[i] + remaining - 1, 1) * ON_TIME
+            begun = np.inf
+            latest = min(first_by - prompt, finish_by - service)
+            if agos[i] < np.inf:  # the first token is out; NaN is less than nothing
+                begun = -agos[i]
+                first_by = np.inf if begun <= first_by else -np.inf
+                latest = min(first_by, finish_by - service, pace + begun - service)
+            latest_of[i] = latest + _ROUNDING
+            toll = (prefill * per_prefill + remaining * step_share) / weight
+
+            fits = 1 if context + prefill + remaining + lost <= room else 0
+            of = counts[s, i]
+            of[PREFILL], of[CONTEXT], of[REMAINING] = prefill, context, remaining
+            of[FITS], of[PLACE] = fits, NEVER
+            at = times[s, i]
+            at[AGE], at[WEIGHT], at[TTFT], at[E2E] = age, weight, ttft[i], e2e[i]
+            at[BEGUN], at[FIRST_BY], at[FINISH_BY], at[PACE] = begun, first_by, finish_by, pace
+            at[SERVICE], at[LATEST], at[TOLL] = service, latest_of[i], toll
+        by_latest[s] = waiting[np.argsort(latest_of[waiting])]
         for k in range(len(waiting)):
             counts[s, by_latest[s, k], PLACE] = k
     return Requests(counts, times, by_latest, instance.limits, instance.latency)
-
-
-@kernel
-def _describe(instance: Instance, s: int, i: int, counts: IntArray, times: FloatArray) -> None:
-    base, per_prefill, per_sequence, per_context = instance.latency
-    prefill, context = instance.prefill[i], instance.context[i]
-    remaining, age = instance.remaining[s, i], instance.age[i]
-    counts[PREFILL], counts[CONTEXT], counts[REMAINING] = prefill, context, remaining
-    whole = context + prefill + remaining
-    counts[FITS] = 1 if whole + instance.limits[3] <= instance.limits[2] else 0
-    counts[PLACE] = NEVER
-
-    prompt = -(-prefill // instance.limits[1]) * base + prefill * per_prefill
-    decodes = remaining - (1 if prefill > 0 else 0)
-    held = decodes * (context + prefill) + decodes * (decodes - 1) / 2
-    service = prompt + decodes * (base + per_sequence) + per_context * held
-    tokens = max(instance.produced[i] + remaining - 1, 1)
-    begun, ago = np.inf, instance.first_ago[i]
-    first_by = instance.ttft[i] * ON_TIME - age
-    finish_by = instance.e2e[i] * ON_TIME - age
-    pace = instance.tpot[i] * tokens * ON_TIME
-    latest = min(first_by - prompt, finish_by - service)
-    if ago < np.inf:  # the first token is out; NaN is less than nothing
-        begun = -ago
-        first_by = np.inf if begun <= first_by else -np.inf
-        latest = min(first_by, finish_by - service, pace + begun - service)
-    times[AGE], times[WEIGHT] = age, instance.weight[i]
-    times[TTFT], times[E2E], times[BEGUN] = instance.ttft[i], instance.e2e[i], begun
-    times[FIRST_BY], times[FINISH_BY], times[PACE] = first_by, finish_by, pace
-    times[SERVICE], times[LATEST] = service, latest + _ROUNDING
-    step = base / max(instance.limits[0], 1) + per_sequence
-    times[TOLL] = (prefill * per_prefill + remaining * step) / instance.weight[i]

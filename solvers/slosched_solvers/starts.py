@@ -17,8 +17,8 @@ def starts(problem: Problem) -> Iterator[IntArray]:
     Running requests come first, then those that are promoted.
     """
     snapshot = problem.snapshot
-    service, slack = snapshot.service, snapshot.slack
-    hopeless = snapshot.hopeless_with(slack)
+    by_arrival = _by_arrival(snapshot)
+    service, slack, hopeless = snapshot.outlook()
     # Who can neither be saved nor lost waits behind those who can.
     undecided = np.isfinite(slack) & ~hopeless
     for keys in (
@@ -30,7 +30,7 @@ def starts(problem: Problem) -> Iterator[IntArray]:
         (~undecided, -snapshot.weight / service),
         (_previous(snapshot),),
     ):
-        yield promoted_first(problem, _order(snapshot, *keys))
+        yield promoted_first(problem, _order(by_arrival, *keys))
     yield promoted_first(problem, moore_hodgson(snapshot, service, slack + service))
 
 
@@ -45,9 +45,9 @@ def moore_hodgson(snapshot: Snapshot, service: FloatArray, due: FloatArray) -> I
     service, due
         Shape (n,): seconds each request needs alone, and from now until it must be done.
     """
-    by_due = np.lexsort((snapshot.live["serial"], due))
+    by_due = np.argsort(due, kind="stable")  # rows are in order of serials
     late = _late(by_due, service, due, service / snapshot.limits.max_num_seqs)
-    return _order(snapshot, late, np.where(late, service, due))
+    return _order(_by_arrival(snapshot), late, np.where(late, service, due))
 
 
 @kernel
@@ -76,6 +76,15 @@ def _previous(snapshot: Snapshot) -> IntArray:
     return np.where(rank == UNRANKED, np.iinfo(np.int64).min, rank)
 
 
-def _order(snapshot: Snapshot, *keys: FloatArray | IntArray | BoolArray) -> IntArray:
-    ties = (snapshot.live["serial"], snapshot.arrival)
-    return np.lexsort((*ties, *reversed(keys), ~snapshot.running)).astype(np.int64)
+def _by_arrival(snapshot: Snapshot) -> tuple[IntArray, BoolArray]:
+    """Rows in order of arrival, and which of these wait."""
+    rows = np.lexsort((snapshot.live["serial"], snapshot.arrival))
+    return rows, ~snapshot.running[rows]
+
+
+def _order(
+    by_arrival: tuple[IntArray, BoolArray], *keys: FloatArray | IntArray | BoolArray
+) -> IntArray:
+    """Sort rows by whether they wait, then by keys, then by arrival."""
+    rows, waits = by_arrival
+    return rows[np.lexsort((*(key[rows] for key in reversed(keys)), waits))]

@@ -128,7 +128,7 @@ class Obedient(SimulatedEngine):
         super()._launch(tokens)
 
 
-@settings(max_examples=40)
+@settings(max_examples=200)
 @given(traces(), st.builds(Erratic, st.integers(0, 99)), engine_limits(), charges)
 def test_the_engine_keeps_to_the_limits_of_a_plan(
     trace: list[TracedRequest], policy: Policy, limits: EngineLimits, charge: float

@@ -89,7 +89,8 @@ def margin_after(trace: Sequence[TracedRequest], slower: float, sigma: float) ->
         policy, lengths, NoGuard(), Fcfs(), worker=Charged(0.005), margin=Learned(quantile=0.5)
     )
     truth = NoisySteps(LATENCY, slower, sigma, seed=5)
-    options = EngineOptions(async_scheduling=False)  # which is a margin of its own
+    # Asynchronous scheduling is a margin of its own; and an engine that learns needs none.
+    options = EngineOptions(async_scheduling=False, learns_latency=False)
     SimulatedEngine(planner, EngineLimits(8, 512, 16, 5000), LATENCY, truth, options).run(trace)
     assert planner.failures == 0
     return planner.margin.factor

@@ -126,3 +126,59 @@ def test_a_predictor_that_fails_is_to_blame_itself(error: BaseException) -> None
         step(planner, 1.0)
     assert [entry["event"] for entry in logs] == ["prediction_failed", "learning_failed"]
     assert planner.plans == 2
+
+
+@dataclass
+class FindsOut:
+    """A predictor that answers 100, and finds out more when a test says so."""
+
+    length: float = 100.0
+    heard: list[str] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
+    closed: bool = False
+
+    def remaining(self, requests: Sequence[Request], produced: IntArray) -> FloatArray:
+        return np.full(len(requests), self.length) - produced
+
+    def improved(self) -> Sequence[str]:
+        return [self.heard.pop() for _ in range(len(self.heard))]
+
+    def take_seconds(self) -> Sequence[float]:
+        return [0.01]
+
+    def take_errors(self) -> Sequence[BaseException]:
+        return [self.errors.pop() for _ in range(len(self.errors))]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("worker", [Inline(), Charged(0.01)])
+def test_what_a_predictor_finds_out_is_planned_for_at_once(worker: Worker) -> None:
+    says, policy = FindsOut(), Newest()
+    planner = Planner(policy, says, NoGuard(), Fcfs(), worker=worker, max_plan_age=9.0)
+    row = planner.add(request(0))
+    step(planner, 0.0)
+    step(planner, 0.1)
+    step(planner, 0.2)
+    assert (planner.table.rows["length"][row], len(policy.seen)) == (100, 1)
+    says.length, says.heard = 300.0, ["r0", "long gone"]
+    step(planner, 0.3)
+    step(planner, 0.4)
+    assert (planner.table.rows["length"][row], len(policy.seen)) == (300, 2)
+    assert planner.failures == 0
+    assert planner.take_predictions() == [0.01]
+
+
+def test_what_goes_wrong_in_a_predictor_of_its_own_is_counted() -> None:
+    says = FindsOut(errors=[OSError("no such model")])
+    planner = Planner(Newest(), says, NoGuard(), Fcfs())
+    with capture_logs() as logs:
+        planner.take_predictions()
+    assert (planner.failures, logs[0]["event"]) == (1, "prediction_failed")
+    says.improved = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    planner.add(request(0))
+    step(planner, 0.0)
+    assert planner.failures == 2
+    planner.close()
+    assert says.closed

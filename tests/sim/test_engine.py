@@ -6,12 +6,12 @@ from math import inf, isnan
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from slosched import EngineLimits, Request, Slo, TracedRequest
+from slosched import EngineLimits, Plan, Request, Slo, Snapshot, TracedRequest
 from slosched.core.protocols import Policy
-from slosched.planner import Charged, Planner, Worker
+from slosched.planner import Charged, Fixed, Planner, Worker
 from slosched.policies.aged_sjf import AgedSjf
 from slosched.policies.edf import Edf
 from slosched.policies.fcfs import Fcfs
@@ -35,6 +35,12 @@ class LooksEveryStep(SimulatedEngine):
     def _outputs(self, next_arrival: float) -> Iterator[Ended]:
         del next_arrival
         return super()._outputs(-inf)
+
+
+def request(
+    i: int, arrival: float, prompt: int = 20, output: int = 5, **more: int
+) -> TracedRequest:
+    return TracedRequest(Request(f"r{i}", arrival, prompt, Slo(), **more), output)  # type: ignore[arg-type]
 
 
 def options() -> st.SearchStrategy[EngineOptions]:
@@ -68,6 +74,11 @@ def planner(policy: Policy, charge: float | None, guard: BoundedPasses | IdleSte
     st.sampled_from([BoundedPasses(passes=9), IdleSteps(idle=7, quantum=3)]),
     st.sampled_from([0.0, 0.3]),
 )
+@example(  # somebody gets a slot while nobody looks, and the plan is to be about that moment
+    [request(0, 0.0, 121, 12), request(1, 0.0, 1, 11)],
+    Fcfs(guard=NoGuard()), EngineLimits(2, 5, 1, 143), EngineOptions(async_scheduling=False),
+    0.0, BoundedPasses(passes=9), 0.0,
+)  # fmt: skip
 def test_where_nobody_looks_nothing_would_have_been_decided(
     trace: list[TracedRequest],
     policy: Policy,
@@ -118,12 +129,6 @@ def test_vllms_own_scheduler_serves_everybody_once(
     for e in ended:
         assert isnan(e.finish) == (e.traced.request.input_tokens + e.output_tokens > room)
     assert engine.free_blocks == limits.num_kv_blocks - 1
-
-
-def request(
-    i: int, arrival: float, prompt: int = 20, output: int = 5, **more: int
-) -> TracedRequest:
-    return TracedRequest(Request(f"r{i}", arrival, prompt, Slo(), **more), output)  # type: ignore[arg-type]
 
 
 def test_a_trace_out_of_order_is_refused_by_name() -> None:
@@ -179,6 +184,29 @@ def test_what_happens_before_the_scheduler_is_waited_for() -> None:
         how = EngineOptions("vllm-fcfs", overhead=overhead)
         times.append(SimulatedEngine(None, LIMITS, LATENCY, options=how).run(trace).ttft)
     np.testing.assert_allclose(times[1], times[0] + 0.25)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_plans_go_by_what_steps_take(learns: bool) -> None:
+    """As inside of vLLM: whoever plans is told a line, and sees other steps."""
+    rng = np.random.default_rng(3)
+    trace = [
+        request(i, 0.1 * i, int(rng.integers(10, 400)), int(rng.integers(20, 90)))
+        for i in range(80)
+    ]
+    seen: list[float] = []
+
+    class Watched(Fcfs):
+        def plan(self, snapshot: Snapshot) -> Plan:
+            seen.append(snapshot.latency.step(100, 4, 2000) / LATENCY.step(100, 4, 2000))
+            return super().plan(snapshot)
+
+    planned = Planner(Watched(), History(), NoGuard(), Fcfs(), margin=Fixed())
+    how = EngineOptions(learns_latency=learns)
+    truth = NoisySteps(LATENCY, slower=1.5)
+    SimulatedEngine(planned, LIMITS, LATENCY, truth, how).run(trace)
+    assert seen[0] == pytest.approx(1.0)
+    assert seen[-1] == pytest.approx(1.5 if learns else 1.0, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -292,8 +292,8 @@ def planned_by(
     scheduler_cls: type[SloScheduler], planner: Planner, clock: VirtualClock
 ) -> type[SloScheduler]:
     class Scheduler(scheduler_cls):  # type: ignore[valid-type, misc]
-        def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
-            return Tagger(CLASSES, "batch"), planner, LATENCY
+        def _build(self) -> tuple[Tagger, Planner, LinearLatency, None]:
+            return Tagger(CLASSES, "batch"), planner, LATENCY, None
 
     Scheduler.clock = Scheduler.wall_clock = staticmethod(clock)
     return Scheduler

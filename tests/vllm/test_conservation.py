@@ -73,13 +73,15 @@ class Watched(SloScheduler):
     _planner: Obeyed
 
     def schedule(self, *args: object, **kwargs: object) -> SchedulerOutput:
-        decoding = self._stock.decoding
+        decoding = {r.request_id for r in self.running if not r.is_prefill_chunk}
         output = super().schedule(*args, **kwargs)
         decision, admitted = self._planner.newest, len(output.scheduled_new_reqs)
         admitted += len(output.scheduled_cached_reqs.resumed_req_ids)
         assert not admitted or len(self.running) <= decision.max_num_seqs
+        table = self._planner.table
+        decoding -= {table.request(row).request_id for row in decision.preempt.tolist()}
         if decoding:
-            most = max(decision.max_num_batched_tokens, decoding)
+            most = max(decision.max_num_batched_tokens, len(decoding))
             assert output.total_num_scheduled_tokens <= most
         return output
 

@@ -34,8 +34,8 @@ class Hooked(SloScheduler):
 
     planner: ClassVar[Planner]
 
-    def _build(self) -> tuple[Tagger, Planner, LinearLatency]:
-        return Tagger(CLASSES, "batch"), make_planner(Fcfs()), LATENCY
+    def _build(self) -> tuple[Tagger, Planner, LinearLatency, None]:
+        return Tagger(CLASSES, "batch"), make_planner(Fcfs()), LATENCY, None
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -77,8 +77,8 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<s>",  # noqa: S106 - no secret, whatever its name
-        eos_token="</s>",  # noqa: S106
-        pad_token="<pad>",  # noqa: S106
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
         chat_template=_CHAT,
     )

@@ -7,8 +7,8 @@ import numpy as np
 
 from slosched.core.latency import LinearLatency
 
-_KEPT = 256  # of each kind of step
-_REFIT = 64
+KEPT = 256  # of each kind of step
+REFIT = 64
 
 
 class StepShape(NamedTuple):
@@ -29,20 +29,29 @@ class ObservedLatency:
     ----------
     initial
         Used until there is enough to fit, and for whatever no step has shown yet.
+
+    Attributes
+    ----------
+    model
+        What was learned last.
+    kept, seen
+        What the newest steps computed and took, shape (2, KEPT, 4), those of pure decoding first;
+        and how many of each there were so far. Whoever knows a step's time may write it there,
+        as `add` does.
     """
 
     def __init__(self, initial: LinearLatency) -> None:
-        from slosched.vllm.fitting import fit_both  # brings numba
+        from slosched.planner.fitting import fit_both  # brings numba
 
         self._fit = fit_both
         self.model = initial
         # Steps that were given to the engine: any object for each, its shape, and when.
         self._in_flight: deque[tuple[object, StepShape, float]] = deque()
-        # What the newest steps computed and took: those of pure decoding, then with prefill.
-        self._kept = np.ones((2, _KEPT, len(StepShape._fields) + 1))
-        self._seen = [0, 0]  # of each, so far
+        self.kept = np.ones((2, KEPT, len(StepShape._fields) + 1))
+        self.seen = np.zeros(2, dtype=np.int64)
+        self._fitted_at = 0  # steps
         self._last_finish = -np.inf
-        self._fit(*self._kept, np.ones(4))  # compiles it
+        self._fit(*self.kept, np.ones(4))  # compiles it
 
     def start(self, step: object, shape: StepShape, now: float) -> None:
         """Note that the engine was given a step; any object may stand for it."""
@@ -58,21 +67,26 @@ class ObservedLatency:
         begun, shape, started = self._in_flight.popleft()
         while begun is not step:  # its output never came
             begun, shape, started = self._in_flight.popleft()
-        self._add(shape, now - max(started, previous))
+        self.add(shape, now - max(started, previous))
 
-    def _add(self, shape: StepShape, seconds: float) -> None:
+    def add(self, shape: StepShape, seconds: float) -> None:
+        """Note what a step took; nothing if the clock stood still."""
         if seconds <= 0:
             return
         kind = int(shape.prefill_tokens > 0)
-        self._kept[kind, self._seen[kind] % _KEPT] = (*shape, seconds)
-        self._seen[kind] += 1
-        if sum(self._seen) % _REFIT == 0:
-            self._refit()
+        self.kept[kind, self.seen[kind] % KEPT] = (*shape, seconds)
+        self.seen[kind] += 1
+        self.refit()
 
-    def _refit(self) -> None:
-        model = self.model
+    def refit(self) -> bool:
+        """Learn from the newest steps, if there are 64 since that was last done; say so."""
+        steps = int(self.seen.sum())
+        if steps - self._fitted_at < REFIT:
+            return False
+        self._fitted_at, model = steps, self.model
         believed = np.array(
             [model.base, model.per_prefill_token, model.per_sequence, model.per_context_token]
         )
-        decodes, prefills = (kept[:seen] for kept, seen in zip(self._kept, self._seen, strict=True))
+        decodes, prefills = (kept[:seen] for kept, seen in zip(self.kept, self.seen, strict=True))
         self.model = LinearLatency(*self._fit(decodes, prefills, believed).tolist())
+        return True

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slosched.core.latency import LinearLatency, fit
-from slosched.vllm.fitting import fit as compiled_fit
-from slosched.vllm.observed import ObservedLatency, StepShape
+from slosched.planner.fitting import fit as compiled_fit
+from slosched.planner.observed import ObservedLatency, StepShape
 
 TRUTH = LinearLatency(2e-2, 1e-4, 5e-4, 2e-6)
 GUESS = LinearLatency(1e-3, 1e-5, 1e-5, 1e-7)
@@ -97,8 +97,8 @@ def test_lost_and_unknown_steps_do_not_count() -> None:
     observed.finish("known", 2.0)
     observed.finish("unknown", 3.0)
     assert not observed._in_flight
-    assert observed._seen == [1, 0]
-    assert observed._kept[0, 0].tolist() == [*shape, 1.0]
+    assert observed.seen.tolist() == [1, 0]
+    assert observed.kept[0, 0].tolist() == [*shape, 1.0]
 
 
 @given(
