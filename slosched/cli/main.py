@@ -13,6 +13,7 @@ from slosched.cli import (
     report,
     serve,
     simulate,
+    train,
     tune,
 )
 from slosched.version import __version__
@@ -50,6 +51,7 @@ bench.register(app)
 calibrate.register(app)
 capacity.register(app)
 tune.register(app)
+train.register(app)
 report.register(app)
 config.register(app)
 

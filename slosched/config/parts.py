@@ -22,6 +22,7 @@ from slosched.policies.ssjf import Ssjf
 from slosched.policies.unions import by_kind
 from slosched.predictors.declared import Declared
 from slosched.predictors.history import History
+from slosched.predictors.learned import ByEncoder, ByRanker
 from slosched.predictors.noisy_classes import NoisyClasses
 from slosched.predictors.oracle import Oracle
 from slosched_solvers.anneal import Anneal
@@ -131,5 +132,6 @@ POLICIES: Mapping[str, type[Guarded]] = {
 
 
 AnyPredictor = Annotated[
-    Oracle | NoisyClasses | History | Declared | CustomPredictor, *by_kind("history")
+    Oracle | NoisyClasses | History | Declared | ByEncoder | ByRanker | CustomPredictor,
+    *by_kind("history"),
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from slosched.config.engine import Engine, EngineSettings
+from slosched.config.learned import at_once, background
 from slosched.config.parts import (
     POLICIES,
     SOLVERS,
@@ -21,6 +22,7 @@ from slosched.config.parts import (
 )
 from slosched.config.planning import MOVES_PER_MS, PlannerSettings
 from slosched.config.profile import load_profile
+from slosched.config.request_log import RequestLogSettings
 from slosched.config.validate import LenientSchema
 from slosched.core.detailed_latency import StepLatency
 from slosched.core.errors import ConfigError
@@ -34,6 +36,7 @@ from slosched.core.tags import Tagger
 from slosched.planner import Planner
 from slosched.policies.unions import by_kind
 from slosched.predictors.history import History
+from slosched.predictors.learned import Learned
 from slosched.predictors.noisy_classes import NoisyClasses
 from slosched.predictors.oracle import Oracle
 from slosched.sim.options import EngineOptions
@@ -124,6 +127,7 @@ class Settings(BaseModel):
     workload: WorkloadSettings = Field(default_factory=WorkloadSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     whatif: WhatIfSettings = Field(default_factory=WhatIfSettings)
+    request_log: RequestLogSettings | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -249,6 +253,9 @@ class Settings(BaseModel):
         predictor = self.predictor
         if isinstance(predictor, CustomPredictor):
             return cast("Predictor", predictor.build())
+        if isinstance(predictor, Learned):
+            every = self.planning.repredict_tokens
+            return at_once(predictor) if trace is not None else background(predictor, every)
         if not isinstance(predictor, Oracle | NoisyClasses):
             return replace(predictor)  # without what it learnt in another run
         if trace is None:

@@ -39,3 +39,7 @@ class EngineError(SloschedError):
 
 class ServerError(SloschedError):
     """A server that is to be measured cannot be reached, or is none that can be."""
+
+
+class ModelError(SloschedError):
+    """A length predictor's model cannot be read, made, or used with this encoder."""

@@ -152,3 +152,24 @@ class Learner(Protocol):
     def observe(self, request: Request, output_tokens: int) -> None:
         """Take note of a finished request's true length."""
         ...
+
+
+@runtime_checkable
+class Concurrent(Protocol):
+    """A predictor that answers at once with what it has, and finds out more in its own thread."""
+
+    def improved(self) -> Sequence[str]:
+        """Ids of requests of whom it knows more, since this was last asked; called every step."""
+        ...
+
+    def take_seconds(self) -> Sequence[float]:
+        """Return how long it took to find out, for each of them, since last asked."""
+        ...
+
+    def take_errors(self) -> Sequence[BaseException]:
+        """Return what went wrong there since last asked."""
+        ...
+
+    def close(self) -> None:
+        """Find out nothing more; must not wait."""
+        ...

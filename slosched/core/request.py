@@ -1,8 +1,9 @@
 """A request as every part but the simulator sees it, and as a trace records it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slosched.core.slo import Slo
+from slosched.core.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Request:
         Upper bound on the output that the client set, if any.
     priority
         Higher is more urgent; used by the `priority` policy alone.
+    transcript
+        Where its texts can be read while it is served; None where there are none.
     """
 
     request_id: str
@@ -34,6 +37,7 @@ class Request:
     max_tokens: int | None = None
     priority: int = 0
     prompt: str | None = None
+    transcript: Transcript | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.input_tokens < 1:

@@ -1,7 +1,7 @@
 """Mooncake's traces, and ours, which add to Mooncake's names: one JSON object per line.
 
 https://github.com/kvcache-ai/Mooncake, the traces of FAST'25: `timestamp` in ms, `input_length`,
-`output_length`, `hash_ids`. Ours may add `request_id`, `prompt`, `slo_class`, `ttft_ms`,
+`output_length`, `hash_ids`. Ours may add `request_id`, `prompt`, `answer`, `slo_class`, `ttft_ms`,
 `tpot_ms`, `e2e_ms`, `priority` and `tenant`; null is the same as leaving a name out.
 """
 
@@ -18,6 +18,7 @@ OPTIONAL = (
     "hash_ids",
     "request_id",
     "prompt",
+    "answer",
     "slo_class",
     "ttft_ms",
     "tpot_ms",
@@ -27,9 +28,9 @@ OPTIONAL = (
 )
 
 
-def records(lines: Lines, source: str) -> Iterator[TraceRecord]:
+def records(lines: Lines, source: str, *, ordered: bool = True) -> Iterator[TraceRecord]:
     """Read the records; BadLineError at the first line that is wrong."""
-    timeline = Timeline(per_second=1e3)
+    timeline = Timeline(per_second=1e3, ordered=ordered)
     for number, text in enumerate(lines):
         fields = _fields(text)
         request_id = _text(fields, "request_id", least=1)
@@ -41,6 +42,7 @@ def records(lines: Lines, source: str) -> Iterator[TraceRecord]:
             output_tokens=whole("output_length", fields["output_length"]),
             source=source,
             prompt=_text(fields, "prompt"),
+            answer=_text(fields, "answer"),
             hash_ids=_hash_ids(fields.get("hash_ids", [])),
             slo_class=_text(fields, "slo_class", least=1),
             ttft=_limit(fields, "ttft_ms"),

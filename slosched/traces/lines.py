@@ -51,10 +51,12 @@ class Timeline:
     ----------
     per_second
         How many of the trace's units make a second.
+    ordered
+        Whether that is an error; if not, times may be negative.
     """
 
-    def __init__(self, per_second: float = 1.0) -> None:
-        self._per_second = per_second
+    def __init__(self, per_second: float = 1.0, *, ordered: bool = True) -> None:
+        self._per_second, self._ordered = per_second, ordered
         self._first: float | None = None
         self._last = 0.0
 
@@ -64,7 +66,7 @@ class Timeline:
             self._first = time
         # The subtraction comes first: nanoseconds since 1970 are exact as integers only.
         since = (time - self._first) / self._per_second
-        if since < self._last:
+        if self._ordered and since < self._last:
             raise BadLineError(
                 f"goes back in time, {self._last - since:g} s before the line above: "
                 "sort the trace by time"

@@ -18,13 +18,18 @@ _TABLES = (AZURE, BURSTGPT)
 _KNOWN = "known are JSONL as Mooncake's or ours, ShareGPT JSON, " + " and ".join(
     f"{table.name} ({', '.join(table.columns)})" for table in _TABLES
 )
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def iter_records(path: Path | str) -> Generator[TraceRecord, None, None]:
+def iter_records(path: Path | str, *, ordered: bool = True) -> Generator[TraceRecord, None, None]:
     """Read a trace one record at a time, in order of time; its format shows in its content.
 
     Memory does not grow with the trace, so request ids that a trace gives twice pass.
+
+    Parameters
+    ----------
+    ordered
+        Whether a line of JSONL from before the one above is an error, as it is to who replays
+        the trace.
 
     Raises
     ------
@@ -34,20 +39,20 @@ def iter_records(path: Path | str) -> Generator[TraceRecord, None, None]:
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            yield from _records(stream, path)
+            yield from _records(stream, path, ordered)
     except OSError as error:
         raise TraceError(f"{path}: {error.strerror}") from None
 
 
-def read(path: Path | str, limit: int | None = None) -> list[TraceRecord]:
-    """Read a trace, or its first `limit` records.
+def read(path: Path | str, limit: int | None = None, *, ordered: bool = True) -> list[TraceRecord]:
+    """Read a trace, or its first `limit` records; as `iter_records`.
 
     Raises
     ------
     TraceError
         At the first line that is wrong, or whose request id came before.
     """
-    with closing(iter_records(path)) as stream:
+    with closing(iter_records(path, ordered=ordered)) as stream:
         found = list(islice(stream, limit))
     seen: set[str] = set()
     # Only JSONL has ids of its own, and there every line is a record.
@@ -58,14 +63,14 @@ def read(path: Path | str, limit: int | None = None) -> list[TraceRecord]:
     return found
 
 
-def _records(stream: BufferedReader, path: Path) -> Iterator[TraceRecord]:
+def _records(stream: BufferedReader, path: Path, ordered: bool) -> Iterator[TraceRecord]:
     lines, items = Lines(stream), sharegpt.Items(stream)
     try:
-        head = stream.peek().removeprefix(_BYTE_ORDER_MARK).lstrip()
+        head = stream.peek().removeprefix(sharegpt.BYTE_ORDER_MARK).lstrip()
         if head.startswith(b"["):
             yield from sharegpt.records(items, path.stem)
         elif head.startswith(b"{"):
-            yield from jsonl.records(lines, path.stem)
+            yield from jsonl.records(lines, path.stem, ordered=ordered)
         else:
             yield from _table(head).records(lines, path.stem)
     except BadLineError as error:

@@ -15,6 +15,8 @@ class TraceRecord:
         Seconds since the trace's first request; 0 where the format has no times.
     input_tokens, output_tokens
         Lengths of prompt and answer, at least 1.
+    prompt, answer
+        Their texts; None where the trace has none.
     source
         Stem of the file's name.
     hash_ids
@@ -38,3 +40,4 @@ class TraceRecord:
     e2e: float | None = None
     priority: int = 0
     tenant: str = ""
+    answer: str | None = None

@@ -9,10 +9,13 @@ import json
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from typing import BinaryIO
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import structlog
 
+from slosched.core.errors import TraceError
 from slosched.traces.lines import BadLineError, shorten
 from slosched.traces.record import TraceRecord
 
@@ -20,6 +23,7 @@ CHARACTERS_PER_TOKEN = 4
 _CHUNK = 1 << 20  # bytes
 # The decoder reports a word or escape that is cut off at its start: "\ud83d\ude00", "false".
 _LONGEST_ATOM = 12
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK = re.compile(r"[ \t\r\n]*")
 _log = structlog.get_logger()
 
@@ -33,7 +37,8 @@ def records(items: "Items", source: str) -> Iterator[TraceRecord]:
             others += 1
             continue
         prompt, answer = pair
-        yield TraceRecord(str(number), 0.0, tokens(prompt), tokens(answer), source, prompt)
+        lengths = tokens(prompt), tokens(answer)
+        yield TraceRecord(str(number), 0.0, *lengths, source, prompt, answer=answer)
         number += 1
     if not number:
         raise BadLineError("no conversation starts with a human turn and an answer")
@@ -48,6 +53,58 @@ def records(items: "Items", source: str) -> Iterator[TraceRecord]:
         )
 
 
+class Turn(NamedTuple):
+    """A question, with all that was said before it, and its answer.
+
+    Parameters
+    ----------
+    conversation
+        Its id, without the number of the part that ShareGPT's cleaned files cut it into.
+    """
+
+    conversation: str
+    prompt: str
+    answer: str
+
+
+def turns(path: Path, limit: int | None = None) -> Iterator[Turn]:
+    """Read every answer of the first `limit` conversations; TraceError at the first wrong one.
+
+    A part of a conversation that begins in its middle is read from there.
+    """
+    try:
+        with path.open("rb") as stream:
+            items = Items(stream)
+            try:
+                for number, item in enumerate(islice(items, limit)):
+                    yield from _turns(item, str(number))
+            except BadLineError as error:
+                raise TraceError(f"{path}:{items.number}: {error}") from None
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror}") from None
+
+
+def is_sharegpt(path: Path) -> bool:
+    """Whether a file is a JSON list; TraceError if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(64).removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror}") from None
+
+
+def _turns(item: object, number: str) -> Iterator[Turn]:
+    said = [_turn(turn) for turn in _conversation(item)]
+    name = item.get("id") if isinstance(item, dict) else None
+    conversation = name.rpartition("_")[0] or name if isinstance(name, str) else number
+    for at in range(1, len(said)):
+        (asks, _), (answers, answer) = said[at - 1], said[at]
+        if (asks, answers) == ("human", "gpt") and answer:
+            prompt = "\n\n".join(text for _, text in said[:at])
+            if prompt:
+                yield Turn(conversation, prompt, answer)
+
+
 def tokens(text: str) -> int:
     """Estimate the tokens of a text from its characters."""
     return max(1, round(len(text) / CHARACTERS_PER_TOKEN))
@@ -55,21 +112,30 @@ def tokens(text: str) -> int:
 
 def _first_turns(item: object) -> tuple[str, str] | None:
     """Return the first question and its answer; None if the conversation starts otherwise."""
+    said = [_turn(turn) for turn in _conversation(item)[:2]]
+    if [sender for sender, _ in said] != ["human", "gpt"]:
+        return None
+    (_, question), (_, answer) = said
+    return question, answer
+
+
+def _conversation(item: object) -> list[object]:
     turns = item.get("conversations") if isinstance(item, dict) else None
     if not isinstance(turns, list):
         raise BadLineError(f"must be an object with a list of conversations, got {shorten(item)}")
-    senders, texts = [], []
-    for turn in turns[:2]:
-        sender, text = (turn.get("from"), turn.get("value")) if isinstance(turn, dict) else (0, 0)
-        if not isinstance(sender, str) or not isinstance(text, str):
-            raise BadLineError(f"a turn must have the texts from and value, got {shorten(turn)}")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise BadLineError("a text holds half a surrogate pair, which is no Unicode") from None
-        senders.append(sender)
-        texts.append(text)
-    return (texts[0], texts[1]) if senders == ["human", "gpt"] else None
+    return turns
+
+
+def _turn(turn: object) -> tuple[str, str]:
+    """Return who says what."""
+    sender, text = (turn.get("from"), turn.get("value")) if isinstance(turn, dict) else (0, 0)
+    if not isinstance(sender, str) or not isinstance(text, str):
+        raise BadLineError(f"a turn must have the texts from and value, got {shorten(turn)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadLineError("a text holds half a surrogate pair, which is no Unicode") from None
+    return sender, text
 
 
 class Items:

@@ -12,6 +12,7 @@ import numpy as np
 from slosched.core.errors import TraceError
 from slosched.core.request import Request, TracedRequest
 from slosched.core.slo import Slo, SloClass
+from slosched.core.transcript import RecordedTranscript
 from slosched.core.types import BoolArray
 from slosched.traces.arrivals import Arrivals, Gamma, Poisson, Recorded
 from slosched.traces.record import TraceRecord
@@ -176,8 +177,15 @@ def _request(
         tenant=record.tenant,
         priority=record.priority,
         prompt=record.prompt,
+        transcript=_transcript(record),
     )
     return TracedRequest(request, record.output_tokens, record.source, record.hash_ids)
+
+
+def _transcript(record: TraceRecord) -> RecordedTranscript | None:
+    if record.prompt is None:
+        return None
+    return RecordedTranscript(record.prompt, record.answer or "", record.output_tokens)
 
 
 def _limits(record: TraceRecord, of_class: Slo) -> Slo:

@@ -27,6 +27,7 @@ class EngineMetrics:
     latency_margin: Gauge
     queue_depth: Gauge
     prediction_error_tokens: Histogram
+    prediction_seconds: Histogram
     plan_failures: Counter
 
 
@@ -68,6 +69,11 @@ def engine_metrics() -> EngineMetrics:
             "slosched_prediction_error_tokens",
             "Distance of the length first predicted from the true one",
             buckets=_TOKENS,
+        ),
+        prediction_seconds=Histogram(
+            "slosched_prediction_seconds",
+            "Time that a predictor in its own thread took to read one request",
+            buckets=_SECONDS,
         ),
         plan_failures=Counter(
             "slosched_plan_failures", "Errors of policy, predictor or hook that were survived"

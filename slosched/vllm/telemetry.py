@@ -73,5 +73,7 @@ class Telemetry:
         self._errors.clear()
         for seconds in self._planner.take_solves():
             metrics.solve_seconds.labels(self._planner.kind).observe(seconds)
+        for seconds in self._planner.take_predictions():
+            metrics.prediction_seconds.observe(seconds)
         for event, seconds in self._planner.take_errors():
             metrics.plan_error_seconds.labels(event).observe(seconds)

@@ -233,7 +233,8 @@ def test_config_schema_is_a_json_schema() -> None:
 
 HEAVY = (
     "vllm", "torch", "transformers", "ortools", "numba", "matplotlib", "jinja2", "pydantic",
-    "fastapi", "scipy", "aiohttp", "optuna", "ruamel.yaml",
+    "fastapi", "scipy", "aiohttp", "optuna", "ruamel.yaml", "onnxruntime", "tokenizers",
+    "safetensors",
 )  # fmt: skip
 
 

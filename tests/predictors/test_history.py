@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slosched import Request, Slo
-from slosched.predictors.history import CENTRES, History, _bin
+from slosched.predictors.history import History
+from slosched.predictors.sketch import CENTRES, bin_of
 
 
 def request(slo_class: str = "any", max_tokens: int | None = None) -> Request:
@@ -25,7 +26,7 @@ def taught(lengths: list[int]) -> History:
 def test_what_is_left_are_thirds_of_what_was_seen(lengths: list[int], produced: int) -> None:
     """By plain counting: every length stands for its bin, and those that are over are out."""
     (left,) = taught(lengths).remaining([request()], np.array([produced]))
-    seen = np.array([CENTRES[_bin(length)] for length in lengths])
+    seen = np.array([CENTRES[bin_of(length)] for length in lengths])
     longer = seen[seen > produced]
     if not len(longer):
         expected = max(produced, 1) * np.array([0.2, 1, 5])

@@ -130,8 +130,8 @@ def test_sharegpt_takes_first_questions_with_an_answer(write: Write) -> None:
     with capture_logs() as logs:
         found = read(write(json.dumps(items, indent=1)))
     assert found == [
-        TraceRecord("0", 0.0, 2, 1, "trace", "Hello you"),
-        TraceRecord("1", 0.0, 1, 2, "trace", ""),
+        TraceRecord("0", 0.0, 2, 1, "trace", "Hello you", answer="Hi!"),
+        TraceRecord("1", 0.0, 1, 2, "trace", "", answer="x" * 10),
     ]
     assert [(log["log_level"], log["count"]) for log in logs] == [("info", 2)]
 

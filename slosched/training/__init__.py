@@ -1,0 +1,1 @@
+"""Training of length predictors: from answers that were given to a model that expects the next."""

@@ -1,0 +1,150 @@
+"""What a predictor learns from: prompts, and the answers that were given to them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from slosched.core.errors import ModelError
+from slosched.traces import TraceRecord, read
+from slosched.traces.sharegpt import Turn, is_sharegpt, tokens, turns
+
+LONGEST = 16_384  # characters of a prompt that are kept, half of them from its end
+SHARES = {"train": 0.7, "stop": 0.1, "calibrate": 0.1, "test": 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One request that was answered.
+
+    Parameters
+    ----------
+    input_tokens, output_tokens
+        Lengths of the prompt and its whole answer.
+    group
+        Examples of the same group learn and are tried together: a conversation's.
+    slo_class, tenant
+        For predictors that go by these.
+    """
+
+    prompt: str
+    answer: str
+    input_tokens: int
+    output_tokens: int
+    group: str = ""
+    slo_class: str = ""
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Examples by what they are for; no prompt that is learned from is in another part.
+
+    Parameters
+    ----------
+    train, stop
+        To learn from, and to see when to stop.
+    calibrate, test
+        To learn how wrong the model is, and to tell people.
+    """
+
+    train: list[Example]
+    stop: list[Example]
+    calibrate: list[Example]
+    test: list[Example]
+
+
+def read_examples(paths: Sequence[Path], limit: int | None = None) -> list[Example]:
+    """Read requests with a prompt: of ShareGPT every answer, of other traces every line.
+
+    Parameters
+    ----------
+    limit
+        Conversations or lines of each file.
+
+    Raises
+    ------
+    TraceError
+        If a file cannot be read.
+    ModelError
+        If no request has a prompt.
+    """
+    found: list[Example] = []
+    for path in paths:
+        if is_sharegpt(path):
+            found += [_of_turn(turn) for turn in turns(path, limit)]
+        else:
+            found += [_of_record(r) for r in read(path, limit, ordered=False) if r.prompt]
+    if not found:
+        raise ModelError(
+            f"{', '.join(map(str, paths))}: no request has a prompt to learn from; a request log "
+            "has them with request_log.texts: true"
+        )
+    return found
+
+
+def _of_turn(turn: Turn) -> Example:
+    prompt = turn.prompt
+    if len(prompt) > LONGEST:  # a conversation's prompts add up; no encoder reads their middle
+        prompt = prompt[: LONGEST // 2] + prompt[-LONGEST // 2 :]
+    lengths = tokens(turn.prompt), tokens(turn.answer)
+    return Example(prompt, turn.answer, *lengths, group=turn.conversation)
+
+
+def _of_record(record: TraceRecord) -> Example:
+    return Example(
+        record.prompt or "",
+        record.answer or "",
+        record.input_tokens,
+        record.output_tokens,
+        "",
+        record.slo_class or "",
+        record.tenant,
+    )
+
+
+def recounted(
+    examples: Iterable[Example], count: Callable[[Sequence[str]], list[int]]
+) -> list[Example]:
+    """Count the tokens of prompts and answers anew, of those whose whole texts are there."""
+    examples = list(examples)
+    prompts = count([example.prompt for example in examples])
+    answers = count([example.answer for example in examples])
+    return [
+        replace(
+            example,
+            input_tokens=prompt if 0 < len(example.prompt) < LONGEST else example.input_tokens,
+            output_tokens=answer if example.answer else example.output_tokens,
+        )
+        for example, prompt, answer in zip(examples, prompts, answers, strict=True)
+    ]
+
+
+def split(examples: Iterable[Example], seed: int) -> Split:
+    """Part examples at random, but for those of a group, or of the same prompt if there is none.
+
+    Whose prompt is learned from is left out of the other parts.
+
+    Raises
+    ------
+    ModelError
+        If a part would be left without examples, or all lengths are the same.
+    """
+    parts: dict[str, list[Example]] = {name: [] for name in SHARES}
+    upto = np.cumsum(list(SHARES.values()))
+    upto[-1] = 1.0
+    for example in examples:
+        digest = blake2b(f"{seed}:{example.group or example.prompt}".encode(), digest_size=8)
+        drawn = int.from_bytes(digest.digest(), "big") / 2**64
+        parts[list(SHARES)[int(np.searchsorted(upto, drawn, side="right"))]].append(example)
+    learned = {example.prompt for example in parts["train"]}
+    for name, members in parts.items():
+        if name != "train":
+            members[:] = [example for example in members if example.prompt not in learned]
+        if not members:
+            raise ModelError(f"too few examples to train on: none is left to {name}")
+    if len({example.output_tokens for example in parts["train"]}) == 1:
+        raise ModelError("all answers have the same length: there is nothing to learn")
+    return Split(**parts)
