@@ -3,10 +3,10 @@
 from collections import deque
 from dataclasses import replace
 from math import inf
-from typing import TypeVar
 
 import numpy as np
 
+from slosched.core.drain import drain
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import Plan
@@ -23,8 +23,6 @@ from slosched.planner.job import Job, Solved
 from slosched.planner.margin import Learned, Margin, MarginRule
 from slosched.planner.samples import sample_table, snapshots_of
 from slosched.planner.workers import Inline, Worker
-
-_T = TypeVar("_T")
 
 _KEPT = 1000  # figures for metrics, if nobody takes them
 _ROUNDING = 1e-9  # s; what a sum of steps may be off
@@ -352,7 +350,7 @@ class Planner:
 
     def take_solves(self) -> list[float]:
         """Return the seconds of each solve that ended since this was last asked."""
-        return _taken(self._solves)
+        return drain(self._solves)
 
     def take_predictions(self) -> list[float]:
         """Return the seconds that reading each text took, beside the engine, since last asked."""
@@ -367,7 +365,7 @@ class Planner:
         -------
         Pairs of "first_token" or "finish", and actual minus predicted seconds.
         """
-        return _taken(self._experience.errors)
+        return drain(self._experience.errors)
 
     def _tick(self, counter: StepCounter) -> bool:
         try:
@@ -405,7 +403,3 @@ class Planner:
         """Stop planning beside the engine; a solve that hangs is not waited for."""
         self._worker.close()
         self._experience.close()
-
-
-def _taken(kept: deque[_T]) -> list[_T]:
-    return [kept.popleft() for _ in range(len(kept))]

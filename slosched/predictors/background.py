@@ -7,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
+from slosched.core.drain import drain
 from slosched.core.request import Request
 from slosched.core.types import FloatArray, IntArray
 from slosched.predictors.history import History
@@ -89,15 +90,15 @@ class Background:
 
     def improved(self) -> list[str]:
         """Return the ids of the requests that were read since this was last asked."""
-        return [self._improved.popleft() for _ in range(len(self._improved))]
+        return drain(self._improved)
 
     def take_seconds(self) -> list[float]:
         """Return the seconds that each text took to read, since last asked."""
-        return [self._seconds.popleft() for _ in range(len(self._seconds))]
+        return drain(self._seconds)
 
     def take_errors(self) -> list[BaseException]:
         """Return what went wrong since last asked."""
-        return [self._errors.popleft() for _ in range(len(self._errors))]
+        return drain(self._errors)
 
     def close(self) -> None:
         """Read nothing more; what is being read is not waited for."""

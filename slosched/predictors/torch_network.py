@@ -7,7 +7,7 @@ import numpy as np
 
 from slosched.core.errors import ModelError
 from slosched.core.types import IntArray
-from slosched.predictors.encoder import Embeddings, Network
+from slosched.predictors.encoder import Embeddings
 from slosched.predictors.tokens import Tokens
 
 _LIBRARIES = "torch, transformers and peft: pip install 'slosched[predict]'"
@@ -48,7 +48,7 @@ class TorchNetwork:
 
 def open_torch(
     model: str, max_tokens: int, device: str, adapter: Path | None = None
-) -> tuple[Tokens, Network]:
+) -> tuple[Tokens, TorchNetwork]:
     """Load a model and its tokenizer from a folder or the hub; ModelError if that fails.
 
     Parameters

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from slosched.core.errors import ModelError
 from slosched.core.types import IntArray
 from slosched.predictors.model import joint, numbers
 from slosched.training.cuts import Cuts
@@ -19,11 +18,15 @@ from slosched.training.options import TrainOptions
 _WARM_UP = 0.1  # of all steps, in which the learning rate rises; then it falls to 0
 _LONGEST_GRADIENT = 1.0
 
-Told = Callable[[int, float], None]  # steps done, mean loss of late
-
 
 def fine_tune(
-    model: str, options: TrainOptions, cuts: Cuts, folder: Path, *, device: str, told: Told | None
+    model: str,
+    options: TrainOptions,
+    cuts: Cuts,
+    folder: Path,
+    *,
+    device: str,
+    told: Callable[[], None],
 ) -> None:
     """Train an encoder, and write a folder: the encoder's, or that of an adapter for it.
 
@@ -39,12 +42,10 @@ def fine_tune(
     ModelError
         If the encoder cannot be loaded.
     """
-    from slosched.predictors.torch_network import TorchNetwork, load_tokenizer, open_torch
+    from slosched.predictors.torch_network import load_tokenizer, open_torch
 
     torch.manual_seed(options.seed)
     tokens, network = open_torch(model, options.max_tokens, device)
-    if not isinstance(network, TorchNetwork):
-        raise ModelError(f"{model}: only encoders of torch can be tuned")
     ids = tokens.ids([joint(one) for one in cuts.said])
     features = numbers(cuts.input_tokens, cuts.produced)
     head = HeadNet(
@@ -57,8 +58,7 @@ def fine_tune(
     module = _adapted(network.module, options) if options.adapter_rank else network.module
     steps = _Steps(options, module, head, len(ids))
     measured = loss(options)
-    late = 0.0
-    for number, batch in enumerate(steps.batches([len(one) for one in ids])):
+    for batch in steps.batches([len(one) for one in ids]):
         table, mask = tokens.padded([ids[i] for i in batch])
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             pooled = _pooled(module, table, mask, options, device).float()
@@ -66,9 +66,7 @@ def fine_tune(
         left = torch.from_numpy(cuts.left[batch].astype(np.float32)).to(device)
         wrong = measured(head(torch.cat((pooled, known), dim=1)), left)
         steps.take(wrong)
-        late += (float(wrong.detach()) - late) / min(number + 1, 50)
-        if told is not None:
-            told(number + 1, late)
+        told()
     module.eval().save_pretrained(folder)
     if not options.adapter_rank:
         load_tokenizer(model).save_pretrained(folder)

@@ -193,9 +193,7 @@ def _tuned(options: TrainOptions, setup: Setup, parts: Split, told: Told) -> Pat
         return folder
     told.begin("tuning the encoder", steps_of(options, len(cuts)))
     partial = folder.with_suffix(".part")
-    fine_tune(
-        setup.encoder, options, cuts, partial, device=setup.device, told=lambda *_: told.tick(1)
-    )
+    fine_tune(setup.encoder, options, cuts, partial, device=setup.device, told=lambda: told.tick(1))
     partial.replace(folder)
     return folder
 

@@ -23,7 +23,6 @@ _PRIVATE = 0o600
 
 class _Finished(NamedTuple):
     request: Request
-    transcript: EngineTranscript
     arrival: float
     output_tokens: int
 
@@ -65,9 +64,7 @@ class RequestLog:
         self._thread = Thread(target=self._work, name="slosched-request-log", daemon=True)
         self._thread.start()
 
-    def finished(
-        self, request: Request, transcript: EngineTranscript, arrival: float, output_tokens: int
-    ) -> None:
+    def finished(self, request: Request, arrival: float, output_tokens: int) -> None:
         """Note a request that came to its end; it never waits.
 
         Parameters
@@ -76,7 +73,7 @@ class RequestLog:
             Seconds since the epoch.
         """
         try:
-            self._queue.put_nowait(_Finished(request, transcript, arrival, output_tokens))
+            self._queue.put_nowait(_Finished(request, arrival, output_tokens))
         except Full:
             self.lost += 1
 
@@ -105,8 +102,8 @@ class RequestLog:
         }
         if request.tenant:
             fields["tenant"] = request.tenant
-        if self._texts:
-            said = finished.transcript.so_far()
+        if self._texts and isinstance(request.transcript, EngineTranscript):
+            said = request.transcript.so_far()
             fields |= {"prompt": said.prompt, "answer": said.answer}
         return orjson.dumps(fields).decode()
 

@@ -150,9 +150,7 @@ class SloScheduler(AsyncScheduler):
             self._telemetry.ended(row, length)
             if self._request_log is not None:
                 entered = self._planner.table.request(row)
-                self._request_log.finished(
-                    entered, EngineTranscript(request, self._decoder), request.arrival_time, length
-                )
+                self._request_log.finished(entered, request.arrival_time, length)
             self._planner.finish(request.request_id, length, self.clock())
         else:
             self._planner.remove(request.request_id)
