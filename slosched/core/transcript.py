@@ -9,6 +9,8 @@ class Said(NamedTuple):
 
     Parameters
     ----------
+    prompt
+        What is asked: of a chat the last message.
     answer
         Nothing yet: "".
     produced

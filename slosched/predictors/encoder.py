@@ -12,7 +12,7 @@ from slosched.core.types import IntArray
 from slosched.predictors.tokens import Tokens
 
 Embeddings = NDArray[np.float32]
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "all"]
 Runtime = Literal["auto", "onnx", "torch"]
 
 
@@ -63,7 +63,8 @@ class TextEncoder:
     Parameters
     ----------
     pooling
-        "mean" of the states of all tokens, or the first one's, "cls".
+        "mean" of the states of all tokens, or the first one's, "cls"; or "all": these two and the
+        greatest of each number, one after the other.
     """
 
     def __init__(self, tokens: Tokens, network: Network, pooling: Pooling = "mean") -> None:
@@ -72,7 +73,7 @@ class TextEncoder:
     @property
     def dimension(self) -> int:
         """Length of an embedding."""
-        return self._network.dimension
+        return self._network.dimension * (3 if self._pooling == "all" else 1)
 
     def encode(self, texts: Sequence[str], last: int | None = None) -> Embeddings:
         """Return an embedding of each text; texts of like length are computed together."""
@@ -88,11 +89,15 @@ class TextEncoder:
 
     def _pooled(self, ids: IntArray, mask: IntArray) -> Embeddings:
         states = self._network.states(ids, mask)
+        first = states[:, 0]
         if self._pooling == "cls":
-            return states[:, 0]
-        counted = mask[:, :, None].astype(np.float32)
-        mean: Embeddings = (states * counted).sum(axis=1) / counted.sum(axis=1)
-        return mean
+            return first
+        there = mask[:, :, None].astype(np.float32)
+        mean: Embeddings = (states * there).sum(axis=1) / there.sum(axis=1)
+        if self._pooling == "mean":
+            return mean
+        greatest = np.where(there > 0, states, -np.inf).max(axis=1)
+        return np.hstack((mean, first, greatest))
 
 
 def batches(lengths: Sequence[int], most: int) -> list[list[int]]:
@@ -133,7 +138,7 @@ def open_encoder(
     device
         Of torch.
     adapter
-        Folder of an adapter (LoRA) that was trained for it; torch only.
+        Folder of an adapter (LoRA) that was trained for it.
 
     Raises
     ------
@@ -144,12 +149,11 @@ def open_encoder(
     has_onnx = folder.is_dir() and any(folder.rglob("*.onnx"))
     if runtime == "onnx" and not has_onnx:
         raise ModelError(f"{model}: runtime onnx needs a local folder with an ONNX file in it")
-    if runtime == "onnx" and adapter is not None:
-        raise ModelError(f"{adapter}: adapters need runtime torch")
-    if adapter is None and (runtime == "onnx" or (runtime == "auto" and has_onnx)):
+    network: Network
+    if runtime == "onnx" or (runtime == "auto" and has_onnx):
         from slosched.predictors.onnx_network import open_onnx
 
-        tokens, network = open_onnx(folder, max_tokens, threads)
+        tokens, network = open_onnx(folder, max_tokens, threads, adapter)
     else:
         from slosched.predictors.torch_network import open_torch
 

@@ -15,6 +15,9 @@ HeadKind = Literal["regression", "quantile", "classes", "ordinal", "ranking"]
 # Tokens between length classes, as SSJF has them (arXiv 2404.08509).
 FIVE_CLASSES = (42, 141, 294, 503)
 THREE_CLASSES = (141, 503)
+MANY_CLASSES = (
+    5, 10, 20, 35, 50, 75, 100, 130, 160, 200, 250, 300, 350, 400, 500, 600, 800, 1100, 1500, 2000,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

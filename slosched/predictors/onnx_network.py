@@ -9,6 +9,7 @@ import numpy as np
 from slosched.core.errors import ModelError
 from slosched.core.types import IntArray
 from slosched.predictors.encoder import Embeddings, Network
+from slosched.predictors.onnx_adapter import adapted
 from slosched.predictors.tokens import Tokens
 
 _LIBRARIES = "onnxruntime and tokenizers: pip install 'slosched[onnx]'"
@@ -48,8 +49,16 @@ class OnnxNetwork:
         return states
 
 
-def open_onnx(folder: Path, max_tokens: int, threads: int) -> tuple[Tokens, Network]:
-    """Load the graph and the tokenizer of a folder; ModelError if that fails."""
+def open_onnx(
+    folder: Path, max_tokens: int, threads: int, adapter: Path | None = None
+) -> tuple[Tokens, Network]:
+    """Load the graph and the tokenizer of a folder; ModelError if that fails.
+
+    Parameters
+    ----------
+    adapter
+        Folder of an adapter (LoRA) to add to the graph's weights.
+    """
     try:
         from onnxruntime import InferenceSession, SessionOptions
         from tokenizers import Tokenizer
@@ -60,8 +69,9 @@ def open_onnx(folder: Path, max_tokens: int, threads: int) -> tuple[Tokens, Netw
     # A core that waits for the next text belongs to the engine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     path = _graph(folder)
+    graph = path if adapter is None else adapted(path, adapter)
     try:
-        session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:
         raise ModelError(f"{folder}: {error}") from error

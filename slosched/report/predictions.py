@@ -33,10 +33,10 @@ def predictions_table(found: Sequence[Mapping[str, Any]]) -> Table:
 
 def metrics_tables(metrics: Mapping[str, Any]) -> Iterator[Table]:
     """Overall, as answers grow, and by how long they came to be."""
-    overall = {
-        "the model, from the prompt": metrics["prompt_only"],
-        "a constant": metrics["constant"],
-    }
+    overall = {"the model, from the prompt": metrics["prompt_only"]}
+    if len(metrics["by_message"]) > 1:
+        overall |= {f"of {name} messages": m for name, m in metrics["by_message"].items()}
+    overall["a constant"] = metrics["constant"]
     yield _table(f"{metrics['examples']} answers", "", overall)
     grown = {f"{out} tokens out": found for out, found in metrics["by_produced"].items()}
     yield _table("as answers grow: those that go on", "", grown)

@@ -54,17 +54,20 @@ def records(items: "Items", source: str) -> Iterator[TraceRecord]:
 
 
 class Turn(NamedTuple):
-    """A question, with all that was said before it, and its answer.
+    """A question and its answer.
 
     Parameters
     ----------
     conversation
         Its id, without the number of the part that ShareGPT's cleaned files cut it into.
+    prompt_tokens
+        Estimate for all that was said by then, the question included.
     """
 
     conversation: str
-    prompt: str
+    question: str
     answer: str
+    prompt_tokens: int
 
 
 def turns(path: Path, limit: int | None = None) -> Iterator[Turn]:
@@ -98,11 +101,10 @@ def _turns(item: object, number: str) -> Iterator[Turn]:
     name = item.get("id") if isinstance(item, dict) else None
     conversation = name.rpartition("_")[0] or name if isinstance(name, str) else number
     for at in range(1, len(said)):
-        (asks, _), (answers, answer) = said[at - 1], said[at]
-        if (asks, answers) == ("human", "gpt") and answer:
-            prompt = "\n\n".join(text for _, text in said[:at])
-            if prompt:
-                yield Turn(conversation, prompt, answer)
+        (asks, question), (answers, answer) = said[at - 1], said[at]
+        if (asks, answers) == ("human", "gpt") and question and answer:
+            whole = "\n\n".join(text for _, text in said[:at])
+            yield Turn(conversation, question, answer, tokens(whole))
 
 
 def tokens(text: str) -> int:

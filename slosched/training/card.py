@@ -26,6 +26,7 @@ def card(
 ) -> str:
     """Write the card, in Markdown."""
     rows = [("prompt alone", metrics["prompt_only"]), ("a constant", metrics["constant"])]
+    rows += [(f"{name} messages", found) for name, found in metrics["by_message"].items()]
     rows += [(f"{out} tokens out", found) for out, found in metrics["by_produced"].items()]
     rows += [(f"answers of {name} tokens", found) for name, found in metrics["by_length"].items()]
     settings = "\n".join(f"- {name}: {value}" for name, value in asdict(options).items())

@@ -19,7 +19,7 @@ PLACES = (0, 50, 100, 200, 400)  # tokens that are out
 def evaluate(
     model: LengthModel, examples: Sequence[Example], usual: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Return the metrics of a model: overall, by length, and by tokens that are out.
+    """Return the metrics of a model: overall, by message, by length, and by tokens that are out.
 
     Parameters
     ----------
@@ -30,10 +30,16 @@ def evaluate(
     prompts = cut_at(examples, [(i, 0) for i in range(len(examples))])
     quantiles = predicted(model, prompts)
     constant = np.quantile(usual or prompts.left, LEVELS)
+    opens = np.array([example.opens for example in examples])
     return {
         "examples": len(examples),
         "prompt_only": asdict(measure(quantiles, prompts.left)),
         "constant": asdict(measure(np.tile(constant, (len(examples), 1)), prompts.left)),
+        "by_message": {
+            name: asdict(measure(quantiles[inside], prompts.left[inside]))
+            for name, inside in (("first", opens), ("later", ~opens))
+            if inside.any()
+        },
         "by_length": {
             name: asdict(measure(quantiles[inside], prompts.left[inside]))
             for name, inside in by_length(prompts.left)

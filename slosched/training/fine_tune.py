@@ -1,22 +1,27 @@
-"""Trains an encoder itself, with a linear head on top: all of it, or an adapter beside it."""
+"""Trains an encoder itself, with a head on top: all of it, or an adapter beside it."""
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 
 from slosched.core.types import IntArray
+from slosched.predictors.encoder import TextEncoder
+from slosched.predictors.folder import TUNED
 from slosched.predictors.model import joint, numbers
 from slosched.training.cuts import Cuts
 from slosched.training.losses import loss
-from slosched.training.net import HeadNet
+from slosched.training.net import HeadNet, standard
 from slosched.training.options import TrainOptions
 
 _WARM_UP = 0.1  # of all steps, in which the learning rate rises; then it falls to 0
+HEAD = "head.safetensors"
 _LONGEST_GRADIENT = 1.0
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 def fine_tune(
@@ -28,14 +33,16 @@ def fine_tune(
     device: str,
     told: Callable[[], None],
 ) -> None:
-    """Train an encoder, and write a folder: the encoder's, or that of an adapter for it.
+    """Train an encoder, and write a folder with it, or with an adapter for it, and with its head.
 
     Parameters
     ----------
     model
         Hub name or folder; of what transformers can load.
     cuts
-        What it learns from: prompts and answers are read as one text.
+        What it learns from: a prompt and an answer are read as one text.
+    folder
+        Gets the folder `encoder` and the file `head.safetensors`.
 
     Raises
     ------
@@ -46,16 +53,17 @@ def fine_tune(
 
     torch.manual_seed(options.seed)
     tokens, network = open_torch(model, options.max_tokens, device)
+    network.module.set_attn_implementation("eager")  # quicker on texts as short as these
     ids = tokens.ids([joint(one) for one in cuts.said])
     features = numbers(cuts.input_tokens, cuts.produced)
+    width = TextEncoder(tokens, network, options.pooling).dimension
+    mean, scale = standard(features)
     head = HeadNet(
-        replace(options, hidden=(), dropout=0.0),
-        np.concatenate((np.zeros(network.dimension), features.mean(axis=0))).astype(np.float32),
-        np.concatenate((np.ones(network.dimension), features.std(axis=0) + 1e-3)).astype(
-            np.float32
-        ),
+        options,
+        np.concatenate((np.zeros(width, np.float32), mean)),
+        np.concatenate((np.ones(width, np.float32), scale)),
     ).to(device)
-    module = _adapted(network.module, options) if options.adapter_rank else network.module
+    module = adapter_for(network.module, options) if options.adapter_rank else network.module
     steps = _Steps(options, module, head, len(ids))
     measured = loss(options)
     for batch in steps.batches([len(one) for one in ids]):
@@ -67,18 +75,36 @@ def fine_tune(
         wrong = measured(head(torch.cat((pooled, known), dim=1)), left)
         steps.take(wrong)
         told()
-    module.eval().save_pretrained(folder)
-    if not options.adapter_rank:
-        load_tokenizer(model).save_pretrained(folder)
+    if options.adapter_rank:
+        _save_adapter(module, folder / TUNED)
+    else:
+        module.eval().save_pretrained(folder / TUNED)
+        load_tokenizer(model).save_pretrained(folder / TUNED)
+    save_file(head.head().tensors(), folder / HEAD)
 
 
-def _adapted(module: Any, options: TrainOptions) -> Any:
-    """Freeze an encoder, but for an adapter to each of its linear layers."""
+def adapter_for(module: Any, options: TrainOptions) -> Any:
+    """Freeze an encoder, but for an adapter to each linear layer of its last layers."""
     from peft import LoraConfig, get_peft_model
 
-    rank = options.adapter_rank
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.1, target_modules="all-linear")
-    return get_peft_model(module, config)
+    rank, layers = options.adapter_rank, int(module.config.num_hidden_layers)
+    first = max(layers - options.adapter_layers, 0)
+    places = [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.Linear)
+        and (found := _LAYER.search(name))
+        and int(found[1]) >= first
+    ]
+    return get_peft_model(module, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=places))
+
+
+def _save_adapter(module: Any, folder: Path) -> None:
+    """Write what was learned in half precision, without a card and a path that say nothing."""
+    for config in module.peft_config.values():
+        config.base_model_name_or_path = None
+    module.half().save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 def steps_of(options: TrainOptions, n: int) -> int:
@@ -90,14 +116,15 @@ class _Steps:
     """AdamW with a learning rate that rises, then falls in a straight line."""
 
     def __init__(self, options: TrainOptions, module: Any, head: HeadNet, n: int) -> None:
-        module.train()
+        module.train(not options.adapter_rank)  # few weights need no dropout, which takes its time
         self._options = options
         tuned = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._parameters = [*tuned, *head.parameters()]
+        rate = options.tune_learning_rate
         self._optimizer = torch.optim.AdamW(
             [
-                {"params": tuned, "lr": options.tune_learning_rate},
-                {"params": list(head.parameters()), "lr": options.learning_rate},
+                {"params": tuned, "lr": rate},
+                {"params": list(head.parameters()), "lr": max(options.learning_rate, rate)},
             ],
             weight_decay=options.weight_decay,
         )
@@ -139,9 +166,12 @@ def _pooled(
         input_ids=torch.from_numpy(table).to(device),
         attention_mask=torch.from_numpy(mask).to(device),
     ).last_hidden_state
+    first: torch.Tensor = states[:, 0]
     if options.pooling == "cls":
-        first: torch.Tensor = states[:, 0]
         return first
-    counted = torch.from_numpy(mask).to(device)[:, :, None]
-    mean: torch.Tensor = (states * counted).sum(dim=1) / counted.sum(dim=1)
-    return mean
+    there = torch.from_numpy(mask).to(device)[:, :, None]
+    mean: torch.Tensor = (states * there).sum(dim=1) / there.sum(dim=1)
+    if options.pooling == "mean":
+        return mean
+    greatest = states.masked_fill(there == 0, -torch.inf).amax(dim=1)
+    return torch.cat((mean, first, greatest), dim=1)

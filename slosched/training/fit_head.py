@@ -17,7 +17,7 @@ from slosched.core.errors import ModelError
 from slosched.core.types import IntArray
 from slosched.predictors.head import Head
 from slosched.training.losses import loss
-from slosched.training.net import HeadNet
+from slosched.training.net import HeadNet, standard
 from slosched.training.options import TrainOptions
 
 Floats = NDArray[np.float32]
@@ -54,6 +54,7 @@ def fit_head(
     train: Lesson,
     stop: Lesson,
     *,
+    start: Head | None = None,
     device: str = "cpu",
     checkpoint: Path | None = None,
     told: Callable[[Epoch], None] | None = None,
@@ -62,6 +63,8 @@ def fit_head(
 
     Parameters
     ----------
+    start
+        Of the same shape, to go on from; it is returned if none is better.
     checkpoint
         File that is written after each epoch, and from which it goes on if it is there.
 
@@ -71,13 +74,16 @@ def fit_head(
         If the loss is no number, or the checkpoint is of something else.
     """
     torch.manual_seed(options.seed)
-    mean, scale = train.features.mean(axis=0), train.features.std(axis=0)
-    net = HeadNet(options, mean, np.where(scale > 1e-6, scale, 1.0).astype(np.float32)).to(device)
+    mean, scale = (start.mean, start.scale) if start else standard(train.features)
+    net = HeadNet(options, mean, scale).to(device)
+    if start is not None:
+        net.go_on_from(start)
     trainer = _Trainer(options, net, train, stop, device)
     state = _Checkpoint(checkpoint, options, train)
     best, since, begin = state.load(trainer)
     kept = net.head() if best is None else state.best(net)
-    least = float("inf") if best is None else best
+    at_first = float("inf") if start is None else trainer.unseen()
+    least = at_first if best is None else best
     for number in range(begin, options.epochs):
         if since >= options.patience:
             break

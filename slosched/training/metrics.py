@@ -20,8 +20,8 @@ class Metrics:
     n
         How many.
     kendall_tau
-        Tau-b between what was expected and what came: 1 for the right order, 0 for chance. NaN
-        if either is the same everywhere.
+        Tau-b between medians and what came: 1 for the right order, 0 for chance. NaN if either is
+        the same everywhere.
     mae, rmse
         Tokens; the first of medians, the second of means, which are least for each.
     r2
@@ -54,11 +54,11 @@ def measure(quantiles: FloatArray, left: IntArray) -> Metrics:
     median, mean = quantiles[:, int(np.argmin(np.abs(LEVELS - 0.5)))], means(quantiles)
     low, high = (quantiles[:, int(np.argmin(np.abs(LEVELS - at)))] for at in (0.1, 0.9))
     varies = len(truth) > 1 and np.ptp(truth) > 0
-    ranked = varies and np.ptp(mean) > 0
+    ranked = varies and np.ptp(median) > 0
     squared = float(np.mean((truth - mean) ** 2))
     return Metrics(
         n=len(truth),
-        kendall_tau=float(kendalltau(mean, truth).statistic) if ranked else float("nan"),
+        kendall_tau=float(kendalltau(median, truth).statistic) if ranked else float("nan"),
         mae=float(np.abs(truth - median).mean()),
         rmse=float(np.sqrt(squared)),
         r2=1 - squared / float(truth.var()) if varies else float("nan"),

@@ -1,7 +1,7 @@
 """From answers to a model folder: split, read, train, calibrate, try, write."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +13,8 @@ import numpy as np
 from slosched.core.errors import ModelError
 from slosched.core.types import FloatArray
 from slosched.predictors.encoder import Encoder, Runtime, open_encoder
-from slosched.predictors.folder import ADAPTER, TUNED, Description, save
-from slosched.predictors.head import Head
+from slosched.predictors.folder import ADAPTER, TUNED, Description, Reads, save
+from slosched.predictors.head import Head, head_from
 from slosched.predictors.model import PROBE, LengthModel, features
 from slosched.predictors.sketch import BINS, bin_of
 from slosched.training.card import card
@@ -58,6 +58,8 @@ class Setup:
         Folder of embeddings, tuned encoders and checkpoints.
     data
         What the examples are, for the card.
+    encoder_name
+        What the model calls its encoder, if not by `encoder`.
     recount
         Whether lengths are to be counted anew, by the encoder's tokenizer.
     device
@@ -68,6 +70,7 @@ class Setup:
     output: Path
     cache: Path
     data: str
+    encoder_name: str | None = None
     recount: bool = False
     runtime: Runtime = "auto"
     device: str = "cpu"
@@ -85,17 +88,18 @@ def train(
         If there is too little to learn from, or the encoder cannot be loaded.
     """
     from slosched.training.fit_head import Lesson, fit_head  # brings torch
+    from slosched.training.net import widened
 
     if setup.recount:
         told.begin("counting tokens", 1)
         examples = recounted(examples, _counter(setup, options))
-    parts = split(examples, options.seed)
+    parts = split(examples, options.seed, options.answers_per_conversation)
     tuned = _tuned(options, setup, parts, told) if options.tune_epochs else None
-    whole = tuned if tuned and not options.adapter_rank else None
+    own = tuned / TUNED if tuned else None
     encoder = open_encoder(
-        str(whole or setup.encoder),
-        runtime="torch" if tuned else setup.runtime,
-        adapter=tuned if tuned and options.adapter_rank else None,
+        setup.encoder if own is None or options.adapter_rank else str(own),
+        runtime=setup.runtime,
+        adapter=own if options.adapter_rank else None,
         max_tokens=options.max_tokens,
         pooling=options.pooling,
         threads=setup.threads,
@@ -109,10 +113,14 @@ def train(
     shown = {part: _cuts(getattr(parts, part), options) for part in ("train", "stop", "calibrate")}
     read = {part: _features(cuts, options, reader, part, told) for part, cuts in shown.items()}
     told.begin("training the head", options.epochs)
+    start = None
+    if tuned:
+        start = widened(_head(options, tuned), read["train"], encoder.dimension)
     head = fit_head(
         options,
         Lesson(read["train"], shown["train"].left),
         Lesson(read["stop"], shown["stop"].left),
+        start=start,
         device=setup.device,
         checkpoint=_checkpoint(setup),
         told=lambda _: told.tick(1),
@@ -185,7 +193,9 @@ def _tuned(options: TrainOptions, setup: Setup, parts: Split, told: Told) -> Pat
     """Tune the encoder, unless the same was done before."""
     from slosched.training.fine_tune import fine_tune, steps_of
 
-    cuts = _cuts(parts.train, options)
+    # Where answers are read by themselves, prompts are what an encoder has most to learn about.
+    reads: Reads = "joint" if options.reads == "joint" else "prompt"
+    cuts = _cuts(parts.train, replace(options, reads=reads))
     digest = blake2b(f"{setup.encoder}:{options}:{len(cuts)}".encode(), digest_size=8)
     digest.update(cuts.left.tobytes())
     folder = setup.cache / "encoders" / digest.hexdigest()
@@ -196,6 +206,14 @@ def _tuned(options: TrainOptions, setup: Setup, parts: Split, told: Told) -> Pat
     fine_tune(setup.encoder, options, cuts, partial, device=setup.device, told=lambda: told.tick(1))
     partial.replace(folder)
     return folder
+
+
+def _head(options: TrainOptions, tuned: Path) -> Head:
+    from safetensors.numpy import load_file
+
+    from slosched.training.fine_tune import HEAD
+
+    return head_from(options.head, load_file(tuned / HEAD))
 
 
 def _checkpoint(setup: Setup) -> Path:
@@ -214,7 +232,9 @@ def _calibrated(
     parts: Split,
 ) -> LengthModel:
     description = Description(
-        encoder=TUNED if options.tune_epochs and not options.adapter_rank else setup.encoder,
+        encoder=TUNED
+        if options.tune_epochs and not options.adapter_rank
+        else setup.encoder_name or setup.encoder,
         dimension=reader.dimension,
         pooling=options.pooling,
         max_tokens=options.max_tokens,
@@ -252,7 +272,7 @@ def _write(
     try:
         if tuned is not None:
             place = ADAPTER if options.adapter_rank else TUNED
-            copytree(tuned, setup.output / place, dirs_exist_ok=True)
+            copytree(tuned / TUNED, setup.output / place, dirs_exist_ok=True)
         save(setup.output, model.description, tensors, text)
     except OSError as error:
         raise ModelError(f"{setup.output}: {error.strerror}") from None

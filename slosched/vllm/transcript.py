@@ -11,6 +11,7 @@ from vllm.v1.request import Request
 from slosched.core.transcript import Said
 
 _TOKENS = 1024  # from either end of a text; no encoder reads more
+_ROLES = {"", "assistant", "model", "user", "human", "system"}
 
 
 class Decoder:
@@ -24,6 +25,24 @@ class Decoder:
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
+
+    def last_message(self, ids: Sequence[int]) -> str:
+        """Return what is asked: of a prompt that a chat template made, the user's last message.
+
+        Templates put special tokens around messages, and end with the role of who is to answer.
+        Where there are none it is the whole prompt.
+        """
+        end = len(ids)
+        while end > 0 and self._tokenizer is not None:
+            begin = end
+            while begin and ids[begin - 1] not in self._special:
+                begin -= 1
+            message = self.text(ids[begin:end]).strip()
+            if message not in _ROLES:
+                role, _, asked = message.partition("\n")
+                return asked.lstrip() if asked and role in _ROLES else message
+            end = begin - 1
+        return ""
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of some tokens, of many their beginning and end; "" without tokenizer."""
@@ -40,6 +59,12 @@ class Decoder:
 
         # A copy: vLLM's own must not be in use when vLLM sets how it truncates.
         return deepcopy(cached_tokenizer_from_config(self._config))
+
+    @cached_property
+    def _special(self) -> set[int]:
+        added = getattr(self._tokenizer, "added_tokens_decoder", {})
+        marks = {token_id for token_id, token in added.items() if token.special}
+        return marks | set(self._tokenizer.all_special_ids)
 
 
 class EngineTranscript:
@@ -68,6 +93,6 @@ class EngineTranscript:
     def so_far(self) -> Said:
         """Return what was said, whether the request is over or not."""
         if self._prompt is None:
-            self._prompt = self._decoder.text(self._request.prompt_token_ids or [])
+            self._prompt = self._decoder.last_message(self._request.prompt_token_ids or [])
         answer = self._request.output_token_ids[:]
         return Said(self._prompt, self._decoder.text(answer) if answer else "", len(answer))

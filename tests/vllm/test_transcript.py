@@ -33,9 +33,31 @@ def test_what_is_read_is_what_was_said_by_then(tiny_model: Path, depth: int) -> 
             ids = list(request.output_token_ids)
             decoder = engine.scheduler._decoder
             assert said.answer == (decoder.text(ids) if ids else "")
-            assert said.prompt == decoder.text(request.prompt_token_ids)
+            assert said.prompt == decoder.text(request.prompt_token_ids).strip()
             seen.append(said.produced)
     assert max(seen) >= 28
+
+
+CHAT = "<s>system\nBe kind.</s>\n<s>user\nWho?</s>\n<s>assistant\nMe.</s>\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asked"),
+    [
+        (CHAT + "<s>user\nAnd why?</s>\n<s>assistant\n", "And why?"),
+        (CHAT + "<s>user\n\nuser</s>\n<s>assistant\n\n", "user"),
+        ("<s>Two lines\nof text", "Two lines\nof text"),
+        ("no marks at all", "no marks at all"),
+        ("<s></s>", ""),
+        ("", ""),
+    ],
+)
+def test_of_a_chat_the_last_message_is_what_is_asked(
+    tiny_model: Path, prompt: str, asked: str
+) -> None:
+    engine = Engine(tiny_model, make_planner(Fcfs()))
+    decoder = engine.scheduler._decoder
+    assert decoder.last_message(decoder._tokenizer.encode(prompt)) == asked
 
 
 def log_of(path: Path, **settings: object) -> RequestLog:

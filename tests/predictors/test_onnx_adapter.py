@@ -1,0 +1,99 @@
+"""Adapters in ONNX graphs: the same changes as torch makes, in as few bits as there were."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from slosched.core.errors import ModelError
+from slosched.predictors.encoder import open_encoder
+from slosched.predictors.onnx_adapter import Graph, adapted
+from slosched.predictors.torch_network import open_torch
+from slosched.training.fine_tune import adapter_for
+from slosched.training.options import TrainOptions
+from tests.predictors.parts import bge_small
+from tests.predictors.test_encoder import ALIKE, OTHER, QUESTION, cosine
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_encoder.py"
+TEXTS = (QUESTION, ALIKE, OTHER)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """BGE-small for transformers, and as the graph that it was restored from."""
+    out = tmp_path_factory.mktemp("encoder") / "bge-small"
+    subprocess.run([sys.executable, SCRIPT, out], check=True, capture_output=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def adapter(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Changes to the last two layers, at random."""
+    torch.manual_seed(0)
+    _, network = open_torch(str(folder), 64, "cpu")
+    module = adapter_for(network.module, TrainOptions(adapter_rank=4, adapter_layers=2))
+    for name, weights in module.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=0.3)
+    out = tmp_path_factory.mktemp("adapter")
+    module.save_pretrained(out)
+    return out
+
+
+def test_the_restored_encoder_says_what_the_graph_says(folder: Path) -> None:
+    by_torch = open_encoder(str(folder), runtime="torch").encode(TEXTS)
+    by_onnx = open_encoder(str(bge_small())).encode(TEXTS)
+    assert all(cosine(a, b) > 0.99 for a, b in zip(by_torch, by_onnx, strict=True))
+
+
+def test_an_adapter_does_the_same_in_torch_and_in_a_graph(folder: Path, adapter: Path) -> None:
+    by_torch = open_encoder(str(folder), runtime="torch", adapter=adapter).encode(TEXTS)
+    by_onnx = open_encoder(str(folder), adapter=adapter).encode(TEXTS)
+    without = open_encoder(str(folder)).encode(TEXTS)
+    for a, b, before in zip(by_torch, by_onnx, without, strict=True):
+        assert cosine(a, b) > 0.98
+        assert cosine(a, before) < 0.95
+
+
+def test_only_what_an_adapter_changes_is_changed(folder: Path, adapter: Path) -> None:
+    path, changed = folder / "onnx" / "model_quantized.onnx", folder / "changed.onnx"
+    changed.write_bytes(adapted(path, adapter))
+    before, after = Graph(path), Graph(changed)
+    last = {layer.tensor for layer in before.layers() if layer.place.split(".")[2] in ("10", "11")}
+    assert len(last) == 12
+    for name in before.names():
+        if name.endswith(("_scale", "_zero_point")):
+            continue
+        same = np.array_equal(before.weights(name), after.weights(name))
+        assert same == (name not in last), name
+
+
+def test_weights_that_are_written_as_they_were_stay_so() -> None:
+    graph = Graph(bge_small() / "model.onnx")
+    for layer in list(graph.layers())[::20]:
+        weights = graph.weights(layer.tensor)
+        graph.change(layer.tensor, weights)
+        step = np.abs(weights).max() / 64
+        np.testing.assert_allclose(graph.weights(layer.tensor), weights, atol=step)
+
+
+def test_an_adapter_of_another_encoder(folder: Path, adapter: Path, tmp_path: Path) -> None:
+    graph = folder / "onnx" / "model_quantized.onnx"
+    with pytest.raises(ModelError, match="no adapter"):
+        adapted(graph, tmp_path)
+    (tmp_path / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    elsewhere = {name.replace("layer.11", "layer.31"): array for name, array in tensors.items()}
+    save_file(elsewhere, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"changes encoder.layer.31.* does not have"):
+        adapted(graph, tmp_path)
+    narrow = {
+        name: array[:, :-1].copy() if "lora_A" in name else array for name, array in tensors.items()
+    }
+    save_file(narrow, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="has shape"):
+        adapted(graph, tmp_path)
