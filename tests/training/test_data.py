@@ -1,5 +1,6 @@
 """What is learned from: examples, their parts, and answers cut short."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,27 @@ def test_parts_are_as_large_as_they_should_be_and_stay_the_same() -> None:
     for name, share in SHARES.items():
         assert len(getattr(parts, name)) == pytest.approx(5000 * share, rel=0.1)
     assert {e.prompt for e in split(examples[:2500], 0).test} <= {e.prompt for e in parts.test}
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=60), st.integers(1, 4))
+def test_long_conversations_do_not_outweigh_others(groups: list[str], most: int) -> None:
+    """Of each so many at most; of requests that are in none, all."""
+    fill = [Example(f"p{i}", "x", 5, 1 + i, group=f"g{i}") for i in range(300)]
+    examples = [Example(f"q{i}", "y", 5, 9, group=name) for i, name in enumerate(groups)]
+    parts = split([*examples, *fill], 0, most)
+    kept = Counter(e.group for name in SHARES for e in getattr(parts, name) if e.answer == "y")
+    assert kept == {g: n if not g else min(n, most) for g, n in Counter(groups).items()}
+
+
+def test_of_a_conversation_the_question_is_read_and_all_of_it_counted(tmp_path: Path) -> None:
+    said = ["Who?" * 2, "Me." * 8, "Why?" * 4, "So." * 4, "gone", "x" * 40_000]
+    turns = [{"from": w, "value": v} for w, v in zip(("human", "gpt") * 3, said, strict=True)]
+    path = tmp_path / "sharegpt.json"
+    path.write_bytes(orjson.dumps([{"id": "c_0", "conversations": turns}]))
+    first, second = read_examples([path])
+    assert (first.prompt, first.answer, first.opens, first.group) == (said[0], said[1], True, "c")
+    assert (second.prompt, second.answer, second.opens) == (said[2], said[3], False)
+    assert second.input_tokens == round(len("\n\n".join(said[:3])) / 4)
 
 
 @pytest.mark.parametrize(

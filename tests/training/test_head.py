@@ -8,11 +8,15 @@ import pytest
 from scipy.stats import kendalltau
 
 from slosched.core.errors import ModelError
-from slosched.predictors.head import HeadKind, head_from, score
+from slosched.predictors.head import FIVE_CLASSES, HeadKind, head_from, score
+from slosched.predictors.model import NUMBERS
 from slosched.training.fit_head import Epoch, Lesson, fit_head
+from slosched.training.net import widened
 from slosched.training.options import TrainOptions
 
-OPTIONS = TrainOptions(hidden=(16,), dropout=0.0, learning_rate=0.02, batch=64, epochs=15)
+OPTIONS = TrainOptions(
+    cuts=FIVE_CLASSES, hidden=(16,), dropout=0.0, learning_rate=0.02, batch=64, epochs=15
+)
 KINDS: tuple[HeadKind, ...] = ("regression", "quantile", "classes", "ordinal", "ranking")
 
 
@@ -59,6 +63,22 @@ def test_numpy_computes_what_torch_does(kind: HeadKind) -> None:
     np.testing.assert_allclose(head.outputs(features), expected, rtol=1e-4, atol=1e-5)
     again = head_from(kind, head.tensors())
     np.testing.assert_array_equal(again.outputs(features), head.outputs(features))
+
+
+def test_a_head_that_is_widened_says_the_same_until_it_learns_more() -> None:
+    rng = np.random.default_rng(0)
+    narrow = rng.normal(2, 3, (200, 4 + NUMBERS)).astype(np.float32)
+    narrow[:, -2:] = 0  # as of prompts alone
+    left = np.maximum(narrow[:, 0] * 30 + 200, 1).astype(np.int64)
+    options = replace(OPTIONS, head="regression", epochs=3)
+    head = fit_head(options, Lesson(narrow, left), Lesson(narrow, left))
+    answers, produced = rng.normal(5, 1, (200, 4)), rng.uniform(0, 9, (200, 2))
+    wide = np.hstack((narrow[:, :4], answers, narrow[:, 4:5], produced)).astype(np.float32)
+    begun = widened(head, wide, known=4)
+    np.testing.assert_allclose(begun.outputs(wide), head.outputs(narrow), rtol=1e-4, atol=1e-4)
+    about = replace(options, epochs=1, learning_rate=1e-9)
+    same = fit_head(about, Lesson(wide, left), Lesson(wide, left), start=begun)
+    np.testing.assert_allclose(same.outputs(wide), begun.outputs(wide), rtol=1e-3, atol=1e-3)
 
 
 def test_scores_are_by_what_is_said() -> None:
