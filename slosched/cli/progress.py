@@ -15,6 +15,7 @@ class Bar:
 
     progress: "Progress"
     task: "TaskID"
+    in_lines: bool = False
 
     def say(self, text: str) -> None:
         """Say what is being done."""
@@ -23,6 +24,8 @@ class Bar:
     def begin(self, text: str, units: int) -> None:
         """Begin something else, with so many units to do."""
         self.progress.reset(self.task, total=units, description=text)
+        if self.in_lines:
+            self.progress.console.print(f"{text} ({units})", highlight=False, markup=False)
 
     def tick(self, more: int) -> None:
         """Move on by so many units."""
@@ -30,7 +33,7 @@ class Bar:
 
 
 @contextmanager
-def bar(text: str, quiet: bool, units: int | None = None) -> Iterator[Bar]:
+def bar(text: str, quiet: bool, units: int | None = None, *, lines: bool = False) -> Iterator[Bar]:
     """Show a bar that goes away at the end; none at all where nobody looks.
 
     Parameters
@@ -39,6 +42,8 @@ def bar(text: str, quiet: bool, units: int | None = None) -> Iterator[Bar]:
         What is being done.
     units
         What there is to do, in units that the caller counts; None if that is not known yet.
+    lines
+        Whether there is a line for whatever begins where there is no terminal: work of hours.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -47,4 +52,5 @@ def bar(text: str, quiet: bool, units: int | None = None) -> Iterator[Bar]:
     with Progress(
         console=console, transient=True, disable=quiet or not console.is_terminal
     ) as progress:
-        yield Bar(progress, progress.add_task(text, total=units))
+        in_lines = lines and not quiet and not console.is_terminal
+        yield Bar(progress, progress.add_task(text, total=units), in_lines)

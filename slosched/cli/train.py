@@ -93,7 +93,7 @@ def train(
             device=find_device(device),
             threads=threads,
         )
-        with bar("reading", quiet) as progress:
+        with bar("reading", quiet, lines=True) as progress:
             metrics = run(examples, settings, setup, progress)
         _show(metrics, output_format)
 

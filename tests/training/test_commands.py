@@ -46,6 +46,7 @@ def trained(conversations: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         folder / "cache", "--format", "json", *FEW,
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
+    assert "training the head" in result.stderr
     metrics = json.loads(result.stdout)
     assert set(metrics["by_produced"]) >= {"0", "50"}
     assert metrics["prompt_only"]["mae"] < 1.1 * metrics["constant"]["mae"]
