@@ -8,11 +8,10 @@ to read with. Needs no network. A second run finds the folder and does nothing.
 
 import importlib.util
 import shutil
-import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
+from whole_folder import make
 
 from slosched.predictors.onnx_adapter import Graph
 
@@ -58,25 +57,5 @@ def convert(source: Path, out: Path) -> None:
     shutil.copy(source / "model.onnx", out / "onnx" / "model_quantized.onnx")
 
 
-def main() -> None:
-    """Convert into a folder beside the wanted one, and rename: half a model is never seen."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        raise SystemExit(__doc__)
-    out = Path(sys.argv[1]).resolve()
-    if (out / "config.json").exists():
-        print(f"{out} is there already")
-        return
-    source = onnx_folder()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        convert(source, unfinished)
-        unfinished.chmod(0o755)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    print(f"wrote {out}")
-
-
 if __name__ == "__main__":
-    main()
+    make(__doc__, onnx_folder, convert)

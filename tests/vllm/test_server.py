@@ -5,10 +5,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import psutil
 import pytest
 
+from slosched.traces import read
 from tests.vllm.server import Server, family_of, serving
 
 pytestmark = pytest.mark.engine
@@ -90,6 +92,26 @@ def test_metrics_appear_on_vllms_own_page(server: Server) -> None:
     assert any(name.startswith("slosched_plan_age_seconds") for name in found)
     depths = {k: v for k, v in found.items() if k.startswith("slosched_queue_depth")}
     assert set(depths.values()) == {0.0}
+
+
+def test_an_encoder_reads_along(server: Server) -> None:
+    """A prompt before its first token, and the answer again as it grows."""
+    before = server.metrics("slosched_prediction_seconds_count")
+    server.chat(max_tokens=150, ignore_eos=True).read()
+    after = server.metrics("slosched_prediction_seconds_count")
+    assert sum(after.values()) >= sum(before.values()) + 2
+    assert server.metrics("slosched_plan_failures_total")["slosched_plan_failures_total"] == 0
+
+
+def test_finished_requests_are_logged(server: Server) -> None:
+    server.chat(content="remember me", max_tokens=9, ignore_eos=True).read()
+    path = server.scratch / "requests.jsonl"
+    for _ in range(200):
+        if (found := read(path, ordered=False))[-1].output_tokens == 9:
+            break
+        sleep(0.05)
+    assert "remember me" in (found[-1].prompt or "")
+    assert found[-1].answer
 
 
 def test_sigterm_leaves_nothing_behind(server: Server) -> None:
