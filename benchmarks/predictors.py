@@ -80,7 +80,7 @@ def _trained(
     *,
     quick: bool,
 ) -> dict[str, Any]:
-    usual = ["tune_epochs=3", "cuts_per_answer=3"] if name == "slosched" else []
+    usual = ["tune_epochs=3"] if name == "slosched" else []
     small = ["max_tokens=32", "epochs=3", "tune_epochs=0"] if quick else usual
     setup = Setup(
         encoder=encoder,

@@ -37,12 +37,12 @@ def main() -> None:
     if not asked:
         print(f"{chosen.output}: all {chosen.limit} questions are answered", file=sys.stderr)
         return
-    model = _load(chosen.model)
+    model = _load(chosen.model, chosen.seed)
     began = monotonic()
     with chosen.output.open("ab") as file:
         for begin in range(0, len(asked), AT_ONCE):
             part = asked[begin : begin + AT_ONCE]
-            for line in _answers(model, part, chosen.max_tokens, chosen.seed):
+            for line in _answers(model, part, chosen.max_tokens):
                 file.write(orjson.dumps(line) + b"\n")
             file.flush()
             print(
@@ -68,7 +68,7 @@ def _questions(limit: int) -> list[tuple[int, str]]:
     return [(i, r.prompt or "") for i, r in enumerate(short[:limit])]
 
 
-def _load(model: str):  # noqa: ANN202 - vLLM's
+def _load(model: str, seed: int):  # noqa: ANN202 - vLLM's
     if is_cpu_build():
         set_cpu_defaults(os.environ, [])
         os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
@@ -77,17 +77,14 @@ def _load(model: str):  # noqa: ANN202 - vLLM's
 
     return LLM(
         model, dtype="bfloat16", enforce_eager=True, max_model_len=2048, max_num_seqs=AT_ONCE,
-        max_num_batched_tokens=1024, block_size=32,
+        max_num_batched_tokens=1024, block_size=32, seed=seed,
     )  # fmt: skip
 
 
-def _answers(model, asked: list[tuple[int, str]], most: int, seed: int):  # noqa: ANN001, ANN202
+def _answers(model, asked: list[tuple[int, str]], most: int):  # noqa: ANN001, ANN202
     from vllm import SamplingParams
 
-    sampling = [
-        SamplingParams(temperature=0.7, top_p=0.95, max_tokens=most, seed=seed + i)
-        for i, _ in asked
-    ]
+    sampling = SamplingParams(temperature=0.7, top_p=0.95, max_tokens=most)
     chats = [[{"role": "user", "content": text}] for _, text in asked]
     said = model.chat(chats, sampling, use_tqdm=False)
     for (i, text), request in zip(asked, said, strict=True):

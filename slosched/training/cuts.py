@@ -48,16 +48,18 @@ def cut_at(examples: Sequence[Example], places: Iterable[tuple[int, int]]) -> Cu
 
 
 def every_so_often(
-    examples: Sequence[Example], reads: Reads, every: int, most: int, seed: int
+    examples: Sequence[Example], reads: Reads, every: int, seed: int, *, thin: bool
 ) -> Cuts:
-    """Cut each answer before its first token, and at some multiples of `every`, drawn at random.
+    """Cut each answer before its first token, and at multiples of `every`.
 
     Parameters
     ----------
     reads
         A model that reads prompts alone needs no cuts but the first.
-    most
-        Cuts of an answer at most, so that long ones do not outweigh all others.
+    thin
+        Whether of each doubling of the tokens that are out, from `every` on, one multiple is drawn
+        at random: long answers do not outweigh all others, and at any place long and short ones
+        are cut as often as they come by there.
     """
     rng = np.random.default_rng(seed)
     places = []
@@ -65,7 +67,13 @@ def every_so_often(
         places.append((i, 0))
         if reads == "prompt" or not example.answer:
             continue
-        multiples = np.arange(every, example.output_tokens, every)
-        drawn = rng.permutation(multiples)[: most - 1]
-        places += [(i, int(out)) for out in np.sort(drawn)]
+        last = (example.output_tokens - 1) // every
+        multiples = _thinned(last, rng) if thin else range(1, last + 1)
+        places += [(i, every * k) for k in multiples]
     return cut_at(examples, places)
+
+
+def _thinned(last: int, rng: np.random.Generator) -> list[int]:
+    """Draw one number of [1, 2), [2, 4), [4, 8) and so on; those up to `last`."""
+    drawn = [int(rng.integers(1 << j, 2 << j)) for j in range(last.bit_length())]
+    return [k for k in drawn if k <= last]

@@ -25,10 +25,9 @@ class TrainOptions:
         What the model says, see `predictors.head.Head`.
     reads
         What it reads, see `predictors.folder.Description`.
-    every
-        Output tokens between two places where answers are cut.
-    cuts_per_answer
-        Places where one answer is cut, at most.
+    every, thin
+        Output tokens between two places where answers are cut; and whether these get rarer with
+        the length of the answer, see `cuts.every_so_often`.
     answers_per_conversation
         At most, drawn at random; long conversations would outweigh all others.
     hidden
@@ -59,7 +58,7 @@ class TrainOptions:
     head: HeadKind = "ordinal"
     reads: Reads = "apart"
     every: int = 50
-    cuts_per_answer: int = 5
+    thin: bool = True
     answers_per_conversation: int = ANSWERS_PER_CONVERSATION
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.5
@@ -82,7 +81,7 @@ class TrainOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = ("every", "cuts_per_answer", "answers_per_conversation", "bucket", "batch")
+        counts = ("every", "answers_per_conversation", "bucket", "batch")
         for name in (*counts, "epochs", "patience", "adapter_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -102,7 +101,7 @@ PRESETS: Mapping[str, TrainOptions] = {
     "slosched": TrainOptions(),
     # arXiv 2505.09142: a frozen encoder, eight layers, the remaining tokens.
     "elis": TrainOptions(
-        head="regression", reads="joint", hidden=(1024,) * 7, dropout=0.0, loss="mse",
+        head="regression", reads="joint", thin=False, hidden=(1024,) * 7, dropout=0.0, loss="mse",
         scale="tokens", learning_rate=1e-4, weight_decay=0.0, batch=16, epochs=16,
         patience=16, pooling="mean", max_tokens=256,
     ),

@@ -1,7 +1,7 @@
 """From answers to a model folder: split, read, train, calibrate, try, write."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +25,8 @@ from slosched.training.evaluate import evaluate
 from slosched.training.examples import Example, Split, recounted, split
 from slosched.training.options import TrainOptions
 
+# Options that an encoder's tuning does not depend on.
+_HEAD_ALONE = {"reads", "every", "thin", "epochs", "patience", "batch"}
 _SMOOTH = 0.5  # answers that each bin of `usual` starts with
 
 
@@ -158,9 +160,7 @@ def _counter(setup: Setup, options: TrainOptions) -> Callable[[Sequence[str]], l
 
 
 def _cuts(examples: Sequence[Example], options: TrainOptions) -> Cuts:
-    return every_so_often(
-        examples, options.reads, options.every, options.cuts_per_answer, options.seed
-    )
+    return every_so_often(examples, options.reads, options.every, options.seed, thin=options.thin)
 
 
 def _features(
@@ -196,7 +196,8 @@ def _tuned(options: TrainOptions, setup: Setup, parts: Split, told: Told) -> Pat
     # Where answers are read by themselves, prompts are what an encoder has most to learn about.
     reads: Reads = "joint" if options.reads == "joint" else "prompt"
     cuts = _cuts(parts.train, replace(options, reads=reads))
-    digest = blake2b(f"{setup.encoder}:{options}:{len(cuts)}".encode(), digest_size=8)
+    counts = {name: value for name, value in asdict(options).items() if name not in _HEAD_ALONE}
+    digest = blake2b(f"{setup.encoder}:{counts}:{len(cuts)}".encode(), digest_size=8)
     digest.update(cuts.left.tobytes())
     folder = setup.cache / "encoders" / digest.hexdigest()
     if folder.is_dir():

@@ -13,7 +13,7 @@ from slosched.traces import read
 from tests.predictors.parts import bge_small, minilm, package_folder
 
 RUN = CliRunner()
-FEW = ["--set", "max_tokens=32", "--set", "epochs=8", "--set", "cuts_per_answer=2"]
+FEW = ["--set", "max_tokens=32", "--set", "epochs=8"]
 
 
 def run(*arguments: object) -> Result:

@@ -85,13 +85,23 @@ def test_a_cut_shows_what_is_out_and_no_more(length: int, out: int) -> None:
 
 def test_answers_are_cut_before_the_first_token_and_now_and_then() -> None:
     examples = [example(0, 30), example(1, 120), example(2, 5000)]
-    cuts = every_so_often(examples, "apart", 50, 4, seed=0)
-    by_example = [cuts.produced[cuts.of == i].tolist() for i in range(3)]
+    whole = every_so_often(examples, "apart", 50, 0, thin=False)
+    by_example = [whole.produced[whole.of == i].tolist() for i in range(3)]
     assert by_example[0] == [0]
     assert by_example[1] == [0, 50, 100]
-    assert len(by_example[2]) == 4
-    assert all(out % 50 == 0 for out in by_example[2])
-    assert len(every_so_often(examples, "prompt", 50, 4, seed=0)) == 3
+    assert by_example[2] == list(range(0, 5000, 50))
+    assert len(every_so_often(examples, "prompt", 50, 0, thin=False)) == 3
+
+
+def test_long_answers_are_cut_less_often_and_short_ones_as_often_as_they_come_by() -> None:
+    """Wherever answers are cut, those that end soon are as many as there are of them."""
+    examples = [example(i, 130 if i % 4 else 2000) for i in range(4000)]
+    cuts = every_so_often(examples, "apart", 50, 0, thin=True)
+    assert len(cuts) < 4000 * 5
+    assert all(out % 50 == 0 for out in cuts.produced)
+    for out in (50, 100):
+        short = cuts.left[cuts.produced == out] < 130
+        assert abs(short.mean() - 0.75) < 0.03
 
 
 def test_lengths_are_counted_anew_where_they_are_estimates() -> None:
