@@ -18,7 +18,8 @@ from slosched.traces import read
 from slosched.vllm.launch import answer_for_vllm, is_cpu_build, set_cpu_defaults
 
 LONGEST_PROMPT = 400  # estimated tokens
-AT_ONCE = 64
+SLOTS = 128
+AT_ONCE = 4 * SLOTS  # questions whose answers are written together
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def main() -> None:
 
 
 def _done(path: Path) -> set[int]:
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return set()
     return {int(record.request_id) for record in read(path, ordered=False)}
 
@@ -70,13 +71,13 @@ def _questions(limit: int) -> list[tuple[int, str]]:
 
 def _load(model: str, seed: int):  # noqa: ANN202 - vLLM's
     if is_cpu_build():
+        os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
         set_cpu_defaults(os.environ, [])
-        os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
         answer_for_vllm()
     from vllm import LLM
 
     return LLM(
-        model, dtype="bfloat16", enforce_eager=True, max_model_len=2048, max_num_seqs=AT_ONCE,
+        model, dtype="bfloat16", enforce_eager=True, max_model_len=2048, max_num_seqs=SLOTS,
         max_num_batched_tokens=1024, block_size=32, seed=seed,
     )  # fmt: skip
 
