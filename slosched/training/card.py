@@ -38,7 +38,8 @@ Expects the output tokens that a request still has to produce, as quantiles. Of 
 
 ## Data
 
-{setup.data}. Requests by what they were for, those of one prompt together, seed {options.seed}:
+{setup.data}.
+Requests by what they were for, those of one conversation or prompt together, seed {options.seed}:
 {counts}.
 
 ## On answers that it never saw

@@ -1,5 +1,6 @@
 """Trains an encoder itself, with a head on top: all of it, or an adapter beside it."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -101,10 +102,11 @@ def adapter_for(module: Any, options: TrainOptions) -> Any:
 
 def _save_adapter(module: Any, folder: Path) -> None:
     """Write what was learned in half precision, without a card and a path that say nothing."""
-    for config in module.peft_config.values():
-        config.base_model_name_or_path = None
     module.half().save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": None}
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def steps_of(options: TrainOptions, n: int) -> int:

@@ -158,5 +158,6 @@ def test_an_encoder_is_tuned_and_comes_along(
     shutil.rmtree(tmp_path / "cache")
     brought = tmp_path / "tuned" / ("adapter" if rank else "encoder")
     assert any(brought.glob("*.safetensors"))
+    assert not any(str(minilm()) in path.read_text() for path in brought.glob("*.json"))
     tuned = json.loads(run("predict", tmp_path / "tuned", "Why?", "--format", "json").stdout)
     assert tuned[0]["mean"] > 0
