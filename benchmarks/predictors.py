@@ -9,8 +9,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from common import FOLDER, Json, Measure, Quick, Seed, at_least, at_most, finish, note, run
+from sources import AZURE
+from synthetic import draw
 
+from slosched import Request, Slo
 from slosched.predictors.encoder import open_encoder
+from slosched.predictors.history import History
 from slosched.training.examples import Example, read_examples
 from slosched.training.options import PRESETS, chosen
 from slosched.training.train import Setup, find_device
@@ -23,6 +27,7 @@ from tests.predictors.parts import package_folder
 CACHE = FOLDER.parent / ".cache" / "predictors"
 PREPARED = FOLDER.parent / ".cache" / "bge-small-en"
 TOKENS, BATCH, TEXTS, ROUNDS = 128, 4, 64, 7
+PLACES = (50, 100, 200)
 TAU_BAR, SPEED_BAR, LOW, HIGH = 0.45, 15.0, 78.0, 82.0
 PAPERS = {
     "slosched": "-",
@@ -66,6 +71,7 @@ def main(
         made = _trained(name, options or [], examples, path, source, seed, quick=quick)
         details[name] = made
         measures += _measures(name, made)
+    measures += _history(400 if quick else 4000)
     measures.append(_speed(path))
     finish(measures, quick, json, details)
 
@@ -127,7 +133,7 @@ def _measures(name: str, metrics: dict[str, Any]) -> Iterator[Measure]:
 
 
 def _as_answers_grow(name: str, grown: dict[str, Any]) -> Iterator[Measure]:
-    places = [place for place in ("0", "50", "100", "200") if place in grown]
+    places = [str(place) for place in (0, *PLACES) if str(place) in grown]
     for what, key in (("those that go on", "rmse"), ("all", "rmse_of_all")):
         errors = [grown[place][key] for place in places]
         falls = bool((np.diff(errors) < 0).all())
@@ -137,6 +143,30 @@ def _as_answers_grow(name: str, grown: dict[str, Any]) -> Iterator[Measure]:
             " / ".join(f"{error:.0f}" for error in errors),
             "falls; half at 200",
             met if name == "slosched" else None,
+        )
+
+
+def _history(limit: int) -> Iterator[Measure]:
+    """Hold experience, by class, against the mean length so far, as answers of Azure's end."""
+    drawn = [(name, record) for name in AZURE for record in draw(AZURE[name], limit)]
+    drawn.sort(key=lambda pair: pair[1].time)
+    history, total = History(), 0.0
+    errors: dict[int, list[tuple[float, float]]] = {}
+    for number, (name, record) in enumerate(drawn):
+        request, length = Request(str(number), 0.0, 1, Slo(), name), record.output_tokens
+        usual = total / max(number, 1)
+        for out in (place for place in (0, *PLACES) if place < length):
+            expected = float(history.remaining([request], np.array([out])).mean())
+            wrong = expected - (length - out), max(usual - out, 1.0) - (length - out)
+            errors.setdefault(out, []).append(wrong)
+        history.observe(request, length)
+        total += length
+    for out, pairs in errors.items():
+        ours, constant = np.sqrt(np.mean(np.square(pairs), axis=0))
+        yield at_most(
+            f"history: RMSE after {out} tokens against a constant, Azure's two, %",
+            100 * float(ours / constant),
+            100.0,
         )
 
 
