@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from slosched.core.errors import ModelError
@@ -79,6 +81,24 @@ def test_weights_that_are_written_as_they_were_stay_so() -> None:
         graph.change(layer.tensor, weights)
         step = np.abs(weights).max() / 64
         np.testing.assert_allclose(graph.weights(layer.tensor), weights, atol=step)
+
+
+def test_a_graph_in_single_precision(tmp_path: Path) -> None:
+    weights = np.arange(6, dtype=np.float32).reshape(3, 2)
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], name="/encoder/layer.0/dense/MatMul")
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, width])
+        for name, width in (("x", 3), ("y", 2))
+    )
+    graph = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(weights, "w")])
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph), path)
+    found = Graph(path)
+    [layer] = found.layers()
+    assert layer.place == "encoder.layer.0.dense"
+    found.change(layer.tensor, weights + 0.5)
+    path.write_bytes(found.serialized())
+    np.testing.assert_array_equal(Graph(path).weights("w"), weights + 0.5)
 
 
 def test_an_adapter_of_another_encoder(folder: Path, adapter: Path, tmp_path: Path) -> None:
