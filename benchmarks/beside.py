@@ -19,9 +19,10 @@ from slosched.bench.compose import Endpoint
 from slosched.bench.result import arrays
 
 SLOTS, TOKENS, BAR = 8, 96, 2.0
+LIMIT = Slo(e2e=600.0)
 # All answers have the same length: in whatever order, there are as many steps.
 CONFIG = """\
-classes: {{any: {{}}}}
+classes: {{any: {{e2e_ms: 600000}}}}
 engine: {{profile: cpu-smollm2-135m}}
 policy: {{kind: sjf}}
 planner: {{repredict_tokens: 25}}
@@ -97,7 +98,7 @@ async def _measure(
 def _burst(seed: int) -> list[TracedRequest]:
     drawn = workload(seed, 3 * SLOTS)[: 3 * SLOTS]
     return [
-        TracedRequest(replace(traced.request, slo=Slo(), slo_class="any", priority=0), TOKENS)
+        TracedRequest(replace(traced.request, slo=LIMIT, slo_class="any", priority=0), TOKENS)
         for traced in drawn
     ]
 
@@ -105,7 +106,7 @@ def _burst(seed: int) -> list[TracedRequest]:
 async def _round(url: str, trace: list[TracedRequest]) -> float:
     """Return the seconds until the last answer ended."""
     target = bench.Target(url, endpoint=Endpoint.chat, warm_up=0)
-    replay = (await bench.run(target, trace, {"any": SloClass("any", Slo())})).replay
+    replay = (await bench.run(target, trace, {"any": SloClass("any", LIMIT)})).replay
     return float(np.max(arrays(trace, replay)["e2els_ms"])) / 1e3
 
 
