@@ -98,20 +98,17 @@ def main(
 
 
 def _rows(model: str, encoder: str, ranker: str | None, classes: str | None) -> Iterator[Row]:
-    def read_by(kind: str, folder: str) -> str:
-        return f"predictor={{kind: {kind}, model: {folder}, encoder: {encoder}}}"
-
     exact, history = "predictor={kind: oracle}", "predictor={kind: history}"
-    ours = read_by("encoder", model)
+    ours = f"predictor={{kind: encoder, model: {model}, encoder: {encoder}}}"
     yield Row("fcfs", "fcfs", history)
     yield Row("planned, exact lengths", "planned", exact)
     yield Row("planned, model", "planned", ours)
     yield Row("planned, history", "planned", history)
     yield Row("isrtf, model (ELIS)", "isrtf", ours)
     if ranker:
-        yield Row("ltr, its ranker", "ltr", read_by("ranker", ranker))
+        yield Row("ltr, its ranker", "ltr", f"predictor={{kind: ranker, model: {ranker}}}")
     if classes:
-        yield Row("ssjf, its classes", "ssjf", read_by("encoder", classes))
+        yield Row("ssjf, its classes", "ssjf", f"predictor={{kind: encoder, model: {classes}}}")
     yield Row("slo_sa, model", "slo_sa", ours)
 
 
