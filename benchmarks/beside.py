@@ -6,17 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import aiohttp
 import numpy as np
 import typer
 from common import Json, Measure, Quick, Seed, at_most, finish, note, run, track
 from live import MODEL, workload
-from vllm_server import serving
+from vllm_server import check_model, serving
 
 from slosched import Slo, SloClass, TracedRequest
 from slosched.bench import live as bench
 from slosched.bench.compose import Endpoint
 from slosched.bench.result import arrays
+from slosched.client.connection import Connection
+from slosched.client.server import metrics, total
 
 SLOTS, TOKENS, BAR = 8, 96, 2.0
 LIMIT = Slo(e2e=600.0)
@@ -47,8 +48,7 @@ def main(
     One predicts lengths by experience, the other by an encoder that reads every prompt, and its
     answer every 25 tokens. A round's steps are the same for both.
     """
-    if not (served / "config.json").exists():
-        raise SystemExit(f"error: no model in {served}: scripts/prepare_model.py {served}")
+    check_model(served)
     rounds = 2 if quick else rounds
     given = f"{{kind: encoder, model: {_place(model)}, encoder: {_place(encoder)}}}"
     predictors = {"history": "{kind: history}", "encoder": given}
@@ -112,9 +112,8 @@ async def _round(url: str, trace: list[TracedRequest]) -> float:
 
 async def _count(url: str) -> float:
     """Return how many texts the server's predictor has read."""
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(READ))
+    async with Connection(url) as connection:
+        return total(await metrics(connection), READ) or 0.0
 
 
 if __name__ == "__main__":

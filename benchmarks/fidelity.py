@@ -14,7 +14,7 @@ import typer
 from common import Json, Measure, Quick, Seed, finish, note, print_columns, run, save
 from live import BURSTS, CLASSES, CONFIG, MODEL, SLOTS
 from live import workload as bursts
-from vllm_server import FLAGS, serving
+from vllm_server import FLAGS, check_model, serving
 
 from slosched.bench import live as bench
 from slosched.bench.compose import Endpoint
@@ -97,8 +97,7 @@ def main(
     "chance" is how far apart the eight are (standard deviation), which is how far a measurement
     may be off its own mean. With --json an interrupted run goes on where it stopped.
     """
-    if not (model / "config.json").exists():
-        raise SystemExit(f"error: no model in {model}: scripts/prepare_model.py {model}")
+    check_model(model)
     kinds = tuple(policy or POLICIES)
     burst = 30
     if quick:

@@ -20,8 +20,7 @@ from common import (
     run,
     track,
 )
-from sources import AZURE, settings, sharegpt
-from synthetic import draw
+from sources import read_source, served_per_second, settings, sharegpt
 
 from slosched.config.schema import Settings
 from slosched.core.errors import TraceError
@@ -29,7 +28,7 @@ from slosched.core.request import TracedRequest
 from slosched.core.types import FloatArray
 from slosched.predictors.encoder import open_encoder
 from slosched.sim.summary import summarize
-from slosched.traces import TraceRecord, read
+from slosched.traces import TraceRecord
 from slosched.traces.workload import Recorded, build
 from slosched.training.examples import Example, read_examples, recounted, split
 
@@ -116,7 +115,7 @@ def _records(encoder: str, traces: Path | None, limit: int, seed: int) -> list[T
     """Return questions that no model of this seed learned from, as if they came to Azure."""
     examples = recounted(read_examples([sharegpt()]), open_encoder(encoder).count)
     asked = split(examples, seed).test[:limit]
-    arrivals = draw(AZURE[CHAT], limit) if traces is None else read(traces / f"{CHAT}.csv", limit)
+    arrivals = read_source(CHAT, traces, limit)
     if len(asked) < limit or len(arrivals) < limit:
         raise TraceError(f"--limit: {min(len(asked), len(arrivals))} requests are all there are")
     return [_record(i, a.time, e) for i, (a, e) in enumerate(zip(arrivals, asked, strict=True))]
@@ -132,10 +131,7 @@ def _record(number: int, time: float, asked: Example) -> TraceRecord:
 def _capacity(records: Sequence[TraceRecord]) -> float:
     """Requests a second while the engine has as many as it can take."""
     chosen = settings((PROFILE, "engine.scheduler=vllm-fcfs"))
-    trace = _workload(records, chosen, None, 0)
-    finish = np.sort(chosen.simulated_engine(trace).run(trace).finish)
-    first, last = len(finish) // 10, len(finish) * 9 // 10
-    return float((last - first) / (finish[last] - finish[first]))
+    return served_per_second(chosen, _workload(records, chosen, None, 0))
 
 
 def _workload(

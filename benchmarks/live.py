@@ -10,7 +10,7 @@ import orjson
 import typer
 from common import FOLDER, Json, Measure, Quick, Seed, finish, note, run, save
 from sources import sharegpt
-from vllm_server import serving
+from vllm_server import check_model, serving
 
 from slosched import Request, Slo, SloClass, TracedRequest
 from slosched.bench import live as bench
@@ -57,8 +57,7 @@ def main(
     same requests, and a server started afresh. With --json, what is there already is not run
     again: an interrupted run goes on where it stopped.
     """
-    if not (model / "config.json").exists():
-        raise SystemExit(f"error: no model in {model}: scripts/prepare_model.py {model}")
+    check_model(model)
     policies = tuple(policy or POLICIES)
     burst = BURST_SIZE
     if quick:

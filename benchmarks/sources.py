@@ -1,5 +1,6 @@
 """The traces of the head-to-head comparison, and how fast an engine can serve them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -90,8 +91,12 @@ def capacity(source: Source, overrides: tuple[str, ...]) -> float:
     All come at once, in vLLM's own order; counted is from the first tenth to the last one.
     """
     chosen = settings((*overrides, "engine.scheduler=vllm-fcfs"))
-    trace = source.requests(chosen)
-    finish = np.sort(chosen.simulated_engine(trace).run(trace).finish)
+    return served_per_second(chosen, source.requests(chosen))
+
+
+def served_per_second(settings: Settings, at_once: Sequence[TracedRequest]) -> float:
+    """Requests a second that are served of some that come at once, but for the outer tenths."""
+    finish = np.sort(settings.simulated_engine(at_once).run(at_once).finish)
     first, last = len(finish) // 10, len(finish) * 9 // 10
     return float((last - first) / (finish[last] - finish[first]))
 
@@ -108,10 +113,11 @@ def _ready(traced: TracedRequest, *, at_once: bool) -> TracedRequest:
 @cache
 def _records(source: Source) -> list[list[TraceRecord]]:
     files = TRACES[source.name]
-    return [_read(file, source.folder, source.limit // len(files)) for file in files]
+    return [read_source(file, source.folder, source.limit // len(files)) for file in files]
 
 
-def _read(name: str, folder: Path | None, limit: int) -> list[TraceRecord]:
+def read_source(name: str, folder: Path | None, limit: int) -> list[TraceRecord]:
+    """Read requests of a file of `TRACES`; Azure's are drawn without a folder."""
     if name == "sharegpt":
         return read(sharegpt(), limit)
     if folder is None:

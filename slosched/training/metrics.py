@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slosched.core.types import BoolArray, FloatArray, IntArray
-from slosched.predictors.calibration import LEVELS
+from slosched.predictors.calibration import LEVELS, at_level
 
 _LENGTHS = (0, 50, 100, 200, 400, 800)  # tokens to come, from which a row of the table starts
 
@@ -51,8 +51,8 @@ def measure(quantiles: FloatArray, left: IntArray) -> Metrics:
     from scipy.stats import kendalltau
 
     truth = left.astype(np.float64)
-    median, mean = quantiles[:, int(np.argmin(np.abs(LEVELS - 0.5)))], means(quantiles)
-    low, high = (quantiles[:, int(np.argmin(np.abs(LEVELS - at)))] for at in (0.1, 0.9))
+    median, mean = at_level(quantiles, 0.5), means(quantiles)
+    low, high = at_level(quantiles, 0.1), at_level(quantiles, 0.9)
     varies = len(truth) > 1 and np.ptp(truth) > 0
     ranked = varies and np.ptp(median) > 0
     squared = float(np.mean((truth - mean) ** 2))

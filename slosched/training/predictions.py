@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from slosched.core.transcript import Said
-from slosched.predictors.calibration import LEVELS
+from slosched.predictors.calibration import at_level
 from slosched.predictors.model import LengthModel
 from slosched.training.metrics import means
 
@@ -17,9 +15,7 @@ def predictions(model: LengthModel, said: Sequence[Said]) -> list[dict[str, Any]
     """Return for each text the tokens to come: mean, median and the 80% interval."""
     lengths = model.encoder.count([one.prompt for one in said])
     quantiles = model.quantiles(said, lengths)
-    columns = {
-        name: quantiles[:, int(np.argmin(np.abs(LEVELS - level)))] for name, level in _SHOWN.items()
-    }
+    columns = {name: at_level(quantiles, level) for name, level in _SHOWN.items()}
     columns["mean"] = means(quantiles)
     return [
         {

@@ -41,10 +41,6 @@ class Told(Protocol):
         """So many more units are done."""
         ...
 
-    def say(self, text: str) -> None:
-        """Hear a line for people."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Setup:
