@@ -122,6 +122,7 @@ def open_encoder(
     threads: int = 1,
     device: str = "cpu",
     adapter: Path | None = None,
+    layers: int = 0,
 ) -> TextEncoder:
     """Load an encoder.
 
@@ -139,6 +140,8 @@ def open_encoder(
         Of torch.
     adapter
         Folder of an adapter (LoRA) that was trained for it.
+    layers
+        Compute no more than so many of its layers, the first; 0 for all.
 
     Raises
     ------
@@ -153,9 +156,9 @@ def open_encoder(
     if runtime == "onnx" or (runtime == "auto" and has_onnx):
         from slosched.predictors.onnx_network import open_onnx
 
-        tokens, network = open_onnx(folder, max_tokens, threads, adapter)
+        tokens, network = open_onnx(folder, max_tokens, threads, adapter, layers)
     else:
         from slosched.predictors.torch_network import open_torch
 
-        tokens, network = open_torch(model, max_tokens, device, adapter)
+        tokens, network = open_torch(model, max_tokens, device, adapter, layers)
     return TextEncoder(tokens, network, pooling)

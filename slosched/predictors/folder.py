@@ -37,6 +37,8 @@ class Description:
         "prompt" alone; prompt and answer so far as one text, "joint"; or each by itself, "apart".
     every
         Output tokens after which it wants to read again; 0 for never.
+    layers
+        Of the encoder that are computed, the first; 0 for all.
     """
 
     encoder: str
@@ -46,6 +48,7 @@ class Description:
     head: HeadKind
     reads: Reads
     every: int = 0
+    layers: int = 0
     format: int = FORMAT
 
 

@@ -147,6 +147,7 @@ def open_model(
         pooling=description.pooling,
         threads=threads,
         adapter=adapter if adapter.is_dir() else None,
+        layers=description.layers,
     )
     _check_encoder(folder, description, reader, probe)
     return LengthModel(description, reader, head, calibration, usual)

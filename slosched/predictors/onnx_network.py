@@ -9,7 +9,8 @@ import numpy as np
 from slosched.core.errors import ModelError
 from slosched.core.types import IntArray
 from slosched.predictors.encoder import Embeddings, Network
-from slosched.predictors.onnx_adapter import adapted
+from slosched.predictors.onnx_adapter import adapt
+from slosched.predictors.onnx_graph import Graph
 from slosched.predictors.tokens import Tokens
 
 _LIBRARIES = "onnxruntime and tokenizers: pip install 'slosched[onnx]'"
@@ -50,7 +51,7 @@ class OnnxNetwork:
 
 
 def open_onnx(
-    folder: Path, max_tokens: int, threads: int, adapter: Path | None = None
+    folder: Path, max_tokens: int, threads: int, adapter: Path | None = None, layers: int = 0
 ) -> tuple[Tokens, Network]:
     """Load the graph and the tokenizer of a folder; ModelError if that fails.
 
@@ -58,6 +59,8 @@ def open_onnx(
     ----------
     adapter
         Folder of an adapter (LoRA) to add to the graph's weights.
+    layers
+        How many of its layers to compute; 0 for all.
     """
     try:
         from onnxruntime import InferenceSession, SessionOptions
@@ -68,8 +71,7 @@ def open_onnx(
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     # A core that waits for the next text belongs to the engine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    path = _graph(folder)
-    graph = path if adapter is None else adapted(path, adapter)
+    graph = _graph(folder, adapter, layers)
     try:
         session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -79,10 +81,17 @@ def open_onnx(
     return Tokens(tokenizer, min(max_tokens, _longest(folder))), network
 
 
-def _graph(folder: Path) -> Path:
-    """Choose the graph; of several, what was quantized for CPUs."""
+def _graph(folder: Path, adapter: Path | None, layers: int) -> Path | bytes:
+    """Choose the graph, of several what was quantized for CPUs, and change it as asked."""
     found = sorted(folder.rglob("*.onnx"), key=lambda path: ("quant" not in path.name, path.name))
-    return found[0]
+    if adapter is None and not layers:
+        return found[0]
+    graph = Graph(found[0])
+    if layers:
+        graph.keep(layers)
+    if adapter is not None:
+        adapt(graph, adapter)
+    return graph.serialized()
 
 
 def _longest(folder: Path) -> int:

@@ -47,7 +47,7 @@ class TorchNetwork:
 
 
 def open_torch(
-    model: str, max_tokens: int, device: str, adapter: Path | None = None
+    model: str, max_tokens: int, device: str, adapter: Path | None = None, layers: int = 0
 ) -> tuple[Tokens, TorchNetwork]:
     """Load a model and its tokenizer from a folder or the hub; ModelError if that fails.
 
@@ -55,6 +55,8 @@ def open_torch(
     ----------
     adapter
         Folder of an adapter (LoRA) to add to the model's weights.
+    layers
+        How many of its layers to compute; 0 for all.
     """
     try:
         import torch
@@ -68,6 +70,8 @@ def open_torch(
         raise ModelError(
             f"{model}: no encoder that transformers can load: {_line(error)}"
         ) from error
+    if layers:
+        _keep(module, layers, model)
     if adapter is not None:
         module = _with_adapter(module, adapter).eval()
     longest = int(getattr(module.config, "max_position_embeddings", 512))
@@ -79,6 +83,19 @@ def load_tokenizer(model: str) -> Any:  # noqa: ANN401 - untyped library
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(model, use_fast=True)
+
+
+def _keep(module: Any, layers: int, model: str) -> None:  # noqa: ANN401 - untyped library
+    """Drop all layers but the first ones."""
+    from torch.nn import ModuleList
+
+    most = int(module.config.num_hidden_layers)
+    if layers > most:
+        raise ModelError(f"{model}: layers must be at most {most}")
+    for part in module.modules():
+        if isinstance(part, ModuleList) and len(part) == most:
+            del part[layers:]
+    module.config.num_hidden_layers = layers
 
 
 def _with_adapter(module: Any, adapter: Path) -> Any:  # noqa: ANN401 - untyped library

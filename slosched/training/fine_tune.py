@@ -53,7 +53,7 @@ def fine_tune(
     from slosched.predictors.torch_network import load_tokenizer, open_torch
 
     torch.manual_seed(options.seed)
-    tokens, network = open_torch(model, options.max_tokens, device)
+    tokens, network = open_torch(model, options.max_tokens, device, layers=options.layers)
     network.module.set_attn_implementation("eager")  # quicker on texts as short as these
     ids = tokens.ids([joint(one) for one in cuts.said])
     features = numbers(cuts.input_tokens, cuts.produced)

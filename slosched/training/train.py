@@ -98,6 +98,7 @@ def train(
         setup.encoder if own is None or options.adapter_rank else str(own),
         runtime=setup.runtime,
         adapter=own if options.adapter_rank else None,
+        layers=options.layers,
         max_tokens=options.max_tokens,
         pooling=options.pooling,
         threads=setup.threads,
@@ -238,6 +239,7 @@ def _calibrated(
         head=options.head,
         reads=options.reads,
         every=0 if options.reads == "prompt" else options.every,
+        layers=options.layers,
     )
     calibration = calibrate(options.head, head.outputs(read), cuts.produced, cuts.left)
     return LengthModel(description, reader, head, calibration, _usual(parts.train))

@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from slosched.core.errors import ModelError
-from slosched.predictors.encoder import open_encoder
-from slosched.predictors.onnx_adapter import Graph, adapted
+from slosched.predictors.encoder import Runtime, open_encoder
+from slosched.predictors.onnx_adapter import adapt
+from slosched.predictors.onnx_graph import Graph
 from slosched.predictors.torch_network import open_torch
 from slosched.training.fine_tune import adapter_for
 from slosched.training.options import TrainOptions
@@ -61,9 +62,42 @@ def test_an_adapter_does_the_same_in_torch_and_in_a_graph(folder: Path, adapter:
         assert cosine(a, before) < 0.95
 
 
+@pytest.mark.parametrize("layers", [1, 5, 12])
+def test_the_first_layers_say_the_same_in_torch_and_in_a_graph(folder: Path, layers: int) -> None:
+    by_torch = open_encoder(str(folder), runtime="torch", layers=layers).encode(TEXTS)
+    by_onnx = open_encoder(str(folder), layers=layers).encode(TEXTS)
+    assert all(cosine(a, b) > 0.98 for a, b in zip(by_torch, by_onnx, strict=True))
+    [whole, *_] = open_encoder(str(folder)).encode(TEXTS)
+    assert (cosine(by_onnx[0], whole) > 0.999) == (layers == 12)
+
+
+def test_an_adapter_of_the_first_layers(folder: Path, tmp_path: Path) -> None:
+    _, network = open_torch(str(folder), 64, "cpu", layers=3)
+    module = adapter_for(network.module, TrainOptions(adapter_rank=4, adapter_layers=2))
+    for name, weights in module.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=0.3)
+    module.save_pretrained(tmp_path)
+    assert {name.split(".")[4] for name in load_file(tmp_path / "adapter_model.safetensors")} == {
+        "1", "2",
+    }  # fmt: skip
+    by_torch = open_encoder(str(folder), runtime="torch", adapter=tmp_path, layers=3)
+    by_onnx = open_encoder(str(folder), adapter=tmp_path, layers=3)
+    for a, b in zip(by_torch.encode(TEXTS), by_onnx.encode(TEXTS), strict=True):
+        assert cosine(a, b) > 0.98
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_more_layers_than_there_are(folder: Path, runtime: Runtime) -> None:
+    with pytest.raises(ModelError, match="layers must be at most 12"):
+        open_encoder(str(folder), runtime=runtime, layers=13)
+
+
 def test_only_what_an_adapter_changes_is_changed(folder: Path, adapter: Path) -> None:
     path, changed = folder / "onnx" / "model_quantized.onnx", folder / "changed.onnx"
-    changed.write_bytes(adapted(path, adapter))
+    made = Graph(path)
+    adapt(made, adapter)
+    changed.write_bytes(made.serialized())
     before, after = Graph(path), Graph(changed)
     last = {layer.tensor for layer in before.layers() if layer.place.split(".")[2] in ("10", "11")}
     assert len(last) == 12
@@ -102,18 +136,18 @@ def test_a_graph_in_single_precision(tmp_path: Path) -> None:
 
 
 def test_an_adapter_of_another_encoder(folder: Path, adapter: Path, tmp_path: Path) -> None:
-    graph = folder / "onnx" / "model_quantized.onnx"
+    graph = Graph(folder / "onnx" / "model_quantized.onnx")
     with pytest.raises(ModelError, match="no adapter"):
-        adapted(graph, tmp_path)
+        adapt(graph, tmp_path)
     (tmp_path / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
     tensors = load_file(adapter / "adapter_model.safetensors")
     elsewhere = {name.replace("layer.11", "layer.31"): array for name, array in tensors.items()}
     save_file(elsewhere, tmp_path / "adapter_model.safetensors")
     with pytest.raises(ModelError, match=r"changes encoder.layer.31.* does not have"):
-        adapted(graph, tmp_path)
+        adapt(graph, tmp_path)
     narrow = {
         name: array[:, :-1].copy() if "lora_A" in name else array for name, array in tensors.items()
     }
     save_file(narrow, tmp_path / "adapter_model.safetensors")
     with pytest.raises(ModelError, match="has shape"):
-        adapted(graph, tmp_path)
+        adapt(graph, tmp_path)
