@@ -67,8 +67,9 @@ def open_torch(
         tokenizer = load_tokenizer(model)
         module = AutoModel.from_pretrained(model, dtype=torch.float32).to(device).eval()
     except Exception as error:
+        hint = "" if Path(model).is_dir() else "; encoder may be a folder, too, which needs no hub"
         raise ModelError(
-            f"{model}: no encoder that transformers can load: {_line(error)}"
+            f"{model}: no encoder that transformers can load: {_line(error)}{hint}"
         ) from error
     if layers:
         _keep(module, layers, model)
