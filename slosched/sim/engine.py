@@ -20,7 +20,7 @@ from slosched.sim.arrange import enter, follow
 from slosched.sim.drive import Costs, cruise, land, launch
 from slosched.sim.histogram import Histogram
 from slosched.sim.options import EngineOptions
-from slosched.sim.outputs import settle
+from slosched.sim.outputs import let_go, settle
 from slosched.sim.progress import wait
 from slosched.sim.records import Records, Spread
 from slosched.sim.schedule import schedule
@@ -102,7 +102,7 @@ class SimulatedEngine:
             of.by_sequences(limits.max_num_seqs),
         )  # fmt: skip
         self._factors: FloatArray = np.ones(_DRAWN)
-        self._drawn_at = -1
+        self._drawn_at, self._slower = -1, 1.0
         self._rule = rules(limits, options)
         self._state = new_state(limits, self._rule, len(self._table.rows))
         self._observed: ObservedLatency | None = None
@@ -134,9 +134,46 @@ class SimulatedEngine:
         return int(self._counters["preemptions"])
 
     @property
+    def next_output(self) -> float:
+        """When the oldest batch on the device is done, s; inf if there is none."""
+        if not self._counters["in_flight"]:
+            return inf
+        return float(self._state.batch_end[self._counters["oldest"]])
+
+    @property
+    def may_step(self) -> bool:
+        """Whether there are requests, and room on the device for one more batch."""
+        return bool(self._live) and self._counters["in_flight"] < self._rule.depth
+
+    @property
+    def running(self) -> int:
+        """Requests that hold a slot."""
+        return int(self._counters["running"])
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot."""
+        return int(self._counters["waiting"] + self._counters["fresh"])
+
+    @property
     def free_blocks(self) -> int:
         """KV blocks that nobody holds; vLLM keeps one of all for itself."""
         return int(self._counters["free"])
+
+    def idle_until(self, now: float) -> None:
+        """Set the clock forward, of an engine that has nothing to do."""
+        self._counters["now"] = max(self._counters["now"], now)
+
+    def go_slower(self, factor: float) -> None:
+        """Let steps from now on take `factor` times as long as they are said to take."""
+        self._factors[:] = self._truth.factors(_DRAWN) * factor
+        self._drawn_at, self._slower = self.steps, factor
+
+    def said(self) -> Iterator[tuple[int, int]]:
+        """Return of each live request its place in the trace, and its output tokens so far."""
+        seqs = self._state.seqs
+        for row, (index, _) in self._live.items():
+            yield index, int(seqs["tokens"][row] - seqs["prompt"][row])
 
     def take_solves(self) -> list[float]:
         """Return the real seconds of each solve that ended since this was last asked."""
@@ -181,23 +218,29 @@ class SimulatedEngine:
         try:
             while True:
                 for index, traced in arrivals.until(self.now):
-                    if not self._take_in(index, traced):
+                    if not self.take_in(index, traced):
                         yield Ended(index, traced, nan, nan, traced.output_tokens)
                 if self._live:
-                    self._step()
+                    self.step()
                 elif not self._counters["in_flight"]:
                     if arrivals.next_at == inf:
                         return
                     self._counters["now"] = arrivals.next_at
-                yield from self._outputs(arrivals.next_at)
+                yield from self.outputs(arrivals.next_at)
         finally:
             if self._planner:
                 self._planner.close()
 
     # -- requests come and go ------------------------------------------------------------------
 
-    def _take_in(self, index: int, traced: TracedRequest) -> bool:
-        """Let a request wait; False if the engine can never serve it."""
+    def take_in(self, index: int, traced: TracedRequest) -> bool:
+        """Let a request wait; False if the engine can never serve it.
+
+        Parameters
+        ----------
+        index
+            What `Ended` is to call it; unique.
+        """
         request, options = traced.request, self._options
         cap = NO_LIMIT if request.max_tokens is None else request.max_tokens
         if options.max_model_len is not None:
@@ -219,6 +262,17 @@ class SimulatedEngine:
         enter(self._rule, self._state, self._table.rows, row)
         return True
 
+    def abort(self, request_id: str) -> None:
+        """Forget a live request that nobody waits for any more; KeyError if it is not live."""
+        row = self._table.row(request_id)
+        let_go(self._state, row)
+        settle(self._state, self._table.rows, self.now)
+        del self._live[row]
+        if self._planner:
+            self._planner.remove(request_id)
+        else:
+            self._table.remove(request_id)
+
     def _end(self) -> Iterator[Ended]:
         """Let go whoever said its last token."""
         for row in self._state.ended[: self._counters["ended"]].tolist():
@@ -234,8 +288,8 @@ class SimulatedEngine:
 
     # -- one step ------------------------------------------------------------------------------
 
-    def _step(self) -> None:
-        """Plan, schedule, and hand the batch to the device."""
+    def step(self) -> None:
+        """Plan, schedule, and hand the batch to the device; there must be live requests."""
         state, live, most = self._state, self._table.rows, self._limits.max_num_batched_tokens
         budget = most
         if self._planner:
@@ -254,13 +308,19 @@ class SimulatedEngine:
 
     def _launch(self, tokens: int) -> None:
         if self._counters["steps"] % _DRAWN == 0 and self._drawn_at != self.steps:
-            self._factors, self._drawn_at = self._truth.factors(_DRAWN), self.steps
+            self._factors[:] = self._truth.factors(_DRAWN) * self._slower
+            self._drawn_at = self.steps
         launch(self._rule, self._state, tokens, self._costs, self._factors, self._planned_at)
 
-    def _outputs(self, next_arrival: float) -> Iterator[Ended]:
+    def outputs(self, next_arrival: float) -> Iterator[Ended]:
         """Wait for outputs, once there are as many batches in flight as there may be.
 
         And go on by itself, as long as nobody has to look.
+
+        Parameters
+        ----------
+        next_arrival
+            When somebody comes, s; -inf to wait for one output.
         """
         rule, decision = self._rule, self._decision
         if not self._live and self._counters["in_flight"]:

@@ -60,6 +60,15 @@ def _note(state: State, row: int, gaps: IntArray, now: float) -> None:
 
 @njit(cache=True)
 def _end(state: State, row: int) -> None:
+    counters = state.counters[0]
+    let_go(state, row)
+    state.ended[counters.ended] = row
+    counters.ended += 1
+
+
+@njit(cache=True)
+def let_go(state: State, row: int) -> None:
+    """Take a sequence out of whatever it is in."""
     seq, counters = state.seqs[row], state.counters[0]
     if seq.status == RUNNING:
         blocks.release(state, row)
@@ -70,11 +79,21 @@ def _end(state: State, row: int) -> None:
             state.running[kept] = state.running[at]
             kept += state.running[at] != row
         counters.running = kept
-    else:  # its last token was in flight when it lost its slot
+    elif not _take_out_fresh(state, row):
         waiting.remove(state, row)
     seq.status = GONE
-    state.ended[counters.ended] = row
-    counters.ended += 1
+
+
+@njit(cache=True)
+def _take_out_fresh(state: State, row: int) -> bool:
+    """Take out a sequence that came since the last step; False if it did not."""
+    counters = state.counters[0]
+    for at in range(counters.fresh):
+        if state.fresh[at] == row:
+            counters.fresh -= 1
+            state.fresh[at : counters.fresh] = state.fresh[at + 1 : counters.fresh + 1]
+            return True
+    return False
 
 
 @njit(cache=True)

@@ -32,9 +32,9 @@ STOCK = EngineOptions("vllm-fcfs")
 class LooksEveryStep(SimulatedEngine):
     """Asks the planner before each step, as a real engine does."""
 
-    def _outputs(self, next_arrival: float) -> Iterator[Ended]:
+    def outputs(self, next_arrival: float) -> Iterator[Ended]:
         del next_arrival
-        return super()._outputs(-inf)
+        return super().outputs(-inf)
 
 
 def request(

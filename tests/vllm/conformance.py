@@ -95,9 +95,9 @@ class Watched(SimulatedEngine):
         self.batches: list[Step] = []
         self.hits = self.stale = 0
 
-    def _outputs(self, next_arrival: float) -> Iterator[Ended]:
+    def outputs(self, next_arrival: float) -> Iterator[Ended]:
         del next_arrival
-        return super()._outputs(-inf)
+        return super().outputs(-inf)
 
     def _launch(self, tokens: int) -> None:
         counters = self._counters
