@@ -13,6 +13,7 @@ from slosched.cli import (
     report,
     serve,
     simulate,
+    simulated_engine,
     train,
     tune,
 )
@@ -45,6 +46,7 @@ def _main(
 
 
 serve.register(app)
+simulated_engine.register(app)
 simulate.register(app)
 optimize.register(app)
 bench.register(app)

@@ -201,6 +201,25 @@ class Settings(BaseModel):
         truth = truth or ExactSteps(self.steps())
         return SimulatedEngine(planner, self.limits(), self.latency(), truth, options)
 
+    def online_engine(self) -> "SimulatedEngine":
+        """Return a fresh simulated engine for requests that come by a real clock.
+
+        Plans are made beside it, as beside a real one, and each block of a prompt has a name.
+
+        Raises
+        ------
+        ConfigError
+            If a part cannot be built, or is for plans offline only.
+        """
+        from slosched.sim.engine import SimulatedEngine  # brings numba
+        from slosched.sim.truth import ExactSteps
+
+        limits = self.limits()
+        options = replace(self.engine_options(), page_tokens=limits.block_size)
+        planner = self.planner() if options.scheduler == "slosched" else None
+        truth = ExactSteps(self.steps())
+        return SimulatedEngine(planner, limits, self.latency(), truth, options)
+
     def with_policy(self, kind: str) -> "Settings":
         """Return the same settings under another policy, with its defaults."""
         if kind not in POLICIES:

@@ -228,8 +228,12 @@ class SimulatedEngine:
                     self._counters["now"] = arrivals.next_at
                 yield from self.outputs(arrivals.next_at)
         finally:
-            if self._planner:
-                self._planner.close()
+            self.close()
+
+    def close(self) -> None:
+        """Stop planning."""
+        if self._planner:
+            self._planner.close()
 
     # -- requests come and go ------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """A simulated engine by somebody else's clock: the same as by its own, and clients may hang up."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -35,7 +36,8 @@ def by_clock(
     engine: SimulatedEngine, trace: Sequence[TracedRequest], ticks: Sequence[float]
 ) -> list[Said]:
     """Serve a trace whose requests are told of when they come, looking at other times, too."""
-    online, said = OnlineEngine(engine), []
+    online = OnlineEngine(engine)
+    said: list[Said] = []
     times = sorted({*ticks, *(traced.request.arrival for traced in trace)})
     for now in [*times, 1e9]:
         said += online.advance(now)
@@ -45,7 +47,9 @@ def by_clock(
     return said
 
 
-@given(traces(max_size=12), st.lists(st.floats(0.0, 20.0), max_size=10), st.booleans(), st.booleans())
+@given(
+    traces(max_size=12), st.lists(st.floats(0.0, 20.0), max_size=10), st.booleans(), st.booleans()
+)
 def test_it_serves_as_by_its_own_clock(
     trace: list[TracedRequest], ticks: list[float], ours: bool, overlap: bool
 ) -> None:
@@ -61,7 +65,7 @@ def test_it_serves_as_by_its_own_clock(
     served = np.flatnonzero(~np.isnan(expected.finish))
     assert len(ends) == len(served)
     assert sum(one.tokens for one in ends.values()) == expected.output_tokens[served].sum()
-    assert all(a.at <= b.at for a, b in zip(said, said[1:], strict=False))
+    assert all(a.at <= b.at for a, b in pairwise(said))
     for number in ends:
         counts = [one.tokens for one in said if one.number == number]
         assert counts == list(range(1, counts[-1] + 1))

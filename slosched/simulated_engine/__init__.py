@@ -1,0 +1,1 @@
+"""An OpenAI-compatible server that computes nothing: the simulator's engine, by a real clock."""
