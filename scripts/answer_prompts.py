@@ -30,7 +30,7 @@ def main() -> None:
     )
     parser.add_argument("model", help="folder of a model with a chat template")
     parser.add_argument("output", type=Path, help="JSONL, as slosched train takes it")
-    parser.add_argument("--limit", type=int, default=3000, help="questions")
+    parser.add_argument("--limit", type=int, default=2100, help="questions")
     parser.add_argument("--max-tokens", type=int, default=512, help="of an answer")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()

@@ -6,7 +6,9 @@ from slosched.core.objective import KINDS, Objective
 from slosched_solvers.instance import Instance
 from slosched_solvers.kernel import inlined
 
-ATTAINMENT, G, TARDINESS = KINDS.index("attainment"), KINDS.index("g"), KINDS.index("tardiness")
+ATTAINMENT, G, TARDINESS, LATENCY = (
+    KINDS.index(kind) for kind in ("attainment", "g", "tardiness", "latency")
+)
 
 
 class Price(NamedTuple):

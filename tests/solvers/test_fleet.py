@@ -1,0 +1,143 @@
+"""Plans for several engines: laws first, then what two engines of unlike speed are good for."""
+
+from math import inf
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slosched.core.fleet import NOWHERE, Engine, FleetProblem, FleetSnapshot
+from slosched.core.latency import LinearLatency
+from slosched.core.live import LiveTable
+from slosched.core.objective import Objective, cost
+from slosched.core.protocols import Problem
+from slosched.core.request import Request
+from slosched.core.slo import Slo
+from slosched.core.snapshot import EngineLimits, Snapshot
+from slosched_solvers.anneal import Anneal
+from slosched_solvers.fleet import FleetAnneal
+from slosched_solvers.instance import build
+from slosched_solvers.rollout_reference import rollout_reference
+from tests.strategies import LATENCY, snapshots
+
+SOLVER = FleetAnneal(time_budget_ms=None, move_budget=300)
+NONE = FleetAnneal(time_budget_ms=None, move_budget=0)
+SLOW = LATENCY.slower(3.0)
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> FleetSnapshot:
+    """Some requests, of which some are bound to one of a few engines."""
+    of: Snapshot = draw(snapshots(max_size=10))
+    engines = [
+        Engine(of.limits, LATENCY.slower(draw(st.floats(0.5, 4.0))))
+        for _ in range(draw(st.integers(1, 3)))
+    ]
+    bound = np.where(
+        of.running, [draw(st.integers(0, len(engines) - 1)) for _ in range(len(of))], NOWHERE
+    )
+    return FleetSnapshot(of.now, of.live, bound, engines)
+
+
+@given(fleets(), st.sampled_from(["attainment", "tardiness", "latency"]))
+def test_law_8_everybody_who_waits_is_in_one_queue_once(snapshot: FleetSnapshot, kind: str) -> None:
+    found = SOLVER.solve(FleetProblem(snapshot, Objective(kind)))  # type: ignore[arg-type]
+    waiting = np.flatnonzero(snapshot.bound == NOWHERE)
+    assert sorted(np.concatenate(found.queues).tolist()) == waiting.tolist()
+    chosen = found.replica_of(len(snapshot))
+    assert (chosen[waiting] >= 0).all()
+    assert (np.delete(chosen, waiting) == NOWHERE).all()
+
+
+@given(fleets())
+def test_law_6_it_costs_no_more_than_its_start(snapshot: FleetSnapshot) -> None:
+    problem = FleetProblem(snapshot, Objective())
+    assert SOLVER.solve(problem).cost <= NONE.solve(problem).cost + 1e-9
+
+
+@given(fleets())
+def test_law_7_its_times_are_those_of_each_engine_by_itself(snapshot: FleetSnapshot) -> None:
+    """The plain twin of the rollout, run on each engine's own requests, says the same."""
+    objective = Objective()
+    found = SOLVER.solve(FleetProblem(snapshot, objective))
+    total = 0.0
+    for r, queue in enumerate(found.queues):
+        rows = np.concatenate((np.flatnonzero(snapshot.bound == r), queue))
+        if not len(rows):
+            continue
+        alone = snapshot.at(r, rows)
+        first, finish = rollout_reference(build(alone), np.arange(len(rows)))
+        np.testing.assert_allclose(found.finish[rows], finish, rtol=1e-9)
+        np.testing.assert_allclose(found.first[rows], first, rtol=1e-9)
+        scale = len(rows) / len(snapshot)
+        weights = alone.weight.sum() / snapshot.live["weight"].sum()
+        parts = Objective("attainment", objective.latency_weight * scale, 0.0)
+        total += cost(alone, parts, first, finish)
+        slope = cost(alone, Objective("attainment", 0.0, objective.tardiness_weight), first, finish)
+        total += (slope - cost(alone, Objective("attainment", 0.0, 0.0), first, finish)) * weights
+    assert found.cost == pytest.approx(total)
+
+
+@given(snapshots(max_size=10, max_running=0))
+def test_one_engine_is_planned_as_well_as_by_its_own_annealer(of: Snapshot) -> None:
+    """With a budget that is enough for so few."""
+    bound = np.where(of.running, 0, NOWHERE)
+    fleet = FleetSnapshot(of.now, of.live, bound, [Engine(of.limits, of.latency)])
+    together = FleetAnneal(time_budget_ms=None, move_budget=2000).solve(
+        FleetProblem(fleet, Objective())
+    )
+    alone = Anneal(time_budget_ms=None, move_budget=2000).solve(Problem(of, Objective()))
+    assert together.cost <= alone.cost * 1.02 + 0.01
+
+
+def waiting(n: int, *, slots: int, e2e: float, latencies: list[LinearLatency]) -> FleetSnapshot:
+    table = LiveTable()
+    for i in range(n):
+        table.add(Request(f"r{i}", 0.0, 10, Slo(e2e=e2e)), 10.0)
+    limits = EngineLimits(slots, 256, 16, 1000)
+    snapshot, _ = table.snapshot(0.0, limits, LATENCY)
+    engines = [Engine(limits, latency) for latency in latencies]
+    return FleetSnapshot(0.0, snapshot.live, np.full(n, NOWHERE), engines)
+
+
+def test_the_faster_engine_gets_more() -> None:
+    snapshot = waiting(12, slots=1, e2e=inf, latencies=[LATENCY, SLOW])
+    found = SOLVER.solve(FleetProblem(snapshot, Objective("latency")))
+    assert [len(queue) for queue in found.queues] == [9, 3]
+
+
+def test_who_cannot_be_in_time_on_the_slow_engine_waits_for_the_fast_one() -> None:
+    """Ten steps of 30 ms: 0.3 s each on the fast engine, 0.9 s on the slow one."""
+    snapshot = waiting(2, slots=1, e2e=0.7, latencies=[LATENCY, SLOW])
+    found = SOLVER.solve(FleetProblem(snapshot, Objective()))
+    assert [len(queue) for queue in found.queues] == [2, 0]
+    assert found.attained == 2
+
+
+def test_more_than_it_searches_over() -> None:
+    snapshot = waiting(50, slots=2, e2e=2.0, latencies=[LATENCY, LATENCY])
+    few = FleetAnneal(time_budget_ms=None, move_budget=100, horizon=10)
+    found = few.solve(FleetProblem(snapshot, Objective()))
+    assert sorted(np.concatenate(found.queues).tolist()) == list(range(50))
+    assert np.isfinite(found.finish).all()
+
+
+def test_the_same_seed_gives_the_same_plan() -> None:
+    """Law 4."""
+    snapshot = waiting(30, slots=2, e2e=1.5, latencies=[LATENCY, SLOW, LATENCY])
+    problem = FleetProblem(snapshot, Objective())
+    one, two = SOLVER.solve(problem), SOLVER.solve(problem)
+    assert [queue.tolist() for queue in one.queues] == [queue.tolist() for queue in two.queues]
+
+
+def test_what_it_cannot_do() -> None:
+    snapshot = waiting(2, slots=1, e2e=1.0, latencies=[LATENCY])
+    with pytest.raises(ValueError, match="must not be g"):
+        SOLVER.solve(FleetProblem(snapshot, Objective("g")))
+    nowhere = FleetSnapshot(0.0, snapshot.live, snapshot.bound, [])
+    with pytest.raises(ValueError, match="an engine at least"):
+        SOLVER.solve(FleetProblem(nowhere, Objective()))
+    for wrong in ({"time_budget_ms": None}, {"move_budget": -1}, {"horizon": 1}, {"seed": -1}):
+        with pytest.raises(ValueError, match="must"):
+            FleetAnneal(**wrong)  # type: ignore[arg-type]
