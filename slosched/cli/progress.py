@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, Task, TaskID
+
+_TENTHS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,20 @@ class Bar:
 
     def tick(self, more: int) -> None:
         """Move on by so many units."""
+        before = self._tenths()
         self.progress.advance(self.task, more)
+        if self.in_lines and before < self._tenths() < _TENTHS:
+            of = self._of
+            text = f"{of.description}: {of.completed:.0f} of {of.total:.0f}"
+            self.progress.console.print(text, highlight=False, markup=False)
+
+    @property
+    def _of(self) -> "Task":
+        return next(task for task in self.progress.tasks if task.id == self.task)
+
+    def _tenths(self) -> int:
+        of = self._of
+        return int(_TENTHS * of.completed / of.total) if of.total else 0
 
 
 @contextmanager
@@ -43,7 +58,8 @@ def bar(text: str, quiet: bool, units: int | None = None, *, lines: bool = False
     units
         What there is to do, in units that the caller counts; None if that is not known yet.
     lines
-        Whether there is a line for whatever begins where there is no terminal: work of hours.
+        Whether there is a line for whatever begins, and for each tenth of it, where there is no
+        terminal: work of hours.
     """
     from rich.console import Console
     from rich.progress import Progress
