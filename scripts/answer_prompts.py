@@ -93,6 +93,7 @@ def _answers(model, asked: list[tuple[int, str]], most: int):  # noqa: ANN001, A
             "request_id": str(i),
             "prompt": text,
             "answer": answer.text,
+            "max_tokens": most,
         }
 
 

@@ -2,7 +2,7 @@
 
 https://github.com/kvcache-ai/Mooncake, the traces of FAST'25: `timestamp` in ms, `input_length`,
 `output_length`, `hash_ids`. Ours may add `request_id`, `prompt`, `answer`, `slo_class`, `ttft_ms`,
-`tpot_ms`, `e2e_ms`, `priority` and `tenant`; null is the same as leaving a name out.
+`tpot_ms`, `e2e_ms`, `priority`, `tenant` and `max_tokens`; null is the same as leaving a name out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +25,7 @@ OPTIONAL = (
     "e2e_ms",
     "priority",
     "tenant",
+    "max_tokens",
 )
 
 
@@ -50,6 +51,7 @@ def records(lines: Lines, source: str, *, ordered: bool = True) -> Iterator[Trac
             e2e=_limit(fields, "e2e_ms"),
             priority=whole("priority", priority, least=-LARGEST),
             tenant=_text(fields, "tenant") or "",
+            max_tokens=_most(fields),
         )
 
 
@@ -79,6 +81,10 @@ def _text(fields: Mapping[str, object], key: str, least: int = 0) -> str | None:
     if value is None or (isinstance(value, str) and len(value) >= least):
         return value
     raise BadLineError(f"{key} must be a {'non-empty ' if least else ''}text, got {shorten(value)}")
+
+
+def _most(fields: Mapping[str, object]) -> int | None:
+    return whole("max_tokens", fields["max_tokens"]) if "max_tokens" in fields else None
 
 
 def _limit(fields: Mapping[str, object], key: str) -> float | None:

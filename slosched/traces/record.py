@@ -25,6 +25,8 @@ class TraceRecord:
         Its own limits in seconds; None where it has none.
     priority
         Higher is more urgent.
+    max_tokens
+        Where its client set a bound on the answer, that.
     """
 
     request_id: str
@@ -41,3 +43,4 @@ class TraceRecord:
     priority: int = 0
     tenant: str = ""
     answer: str | None = None
+    max_tokens: int | None = None

@@ -175,6 +175,7 @@ def _request(
         slo=_limits(record, slo_class.slo),
         slo_class=slo_class.name,
         tenant=record.tenant,
+        max_tokens=record.max_tokens,
         priority=record.priority,
         prompt=record.prompt,
         transcript=_transcript(record),

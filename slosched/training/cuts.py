@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
 from slosched.core.transcript import RecordedTranscript, Said
-from slosched.core.types import IntArray
+from slosched.core.types import BoolArray, FloatArray, IntArray
 from slosched.predictors.folder import Reads
 from slosched.training.examples import Example
 
@@ -23,6 +24,8 @@ class Cuts:
         Shape (n,): tokens of the prompt, of the answer by then, and of the rest of it.
     of
         Shape (n,): which example each is of.
+    most
+        Shape (n,): tokens that the client's bound left room for; infinite without one.
     """
 
     said: Sequence[Said]
@@ -30,9 +33,16 @@ class Cuts:
     produced: IntArray
     left: IntArray
     of: IntArray
+    most: FloatArray
 
     def __len__(self) -> int:
         return len(self.said)
+
+    @property
+    def cut_off(self) -> BoolArray:
+        """Whose answer did not end by itself, shape (n,): it would have been longer."""
+        reached: BoolArray = self.left >= self.most
+        return reached
 
 
 def cut_at(examples: Sequence[Example], places: Iterable[tuple[int, int]]) -> Cuts:
@@ -44,7 +54,10 @@ def cut_at(examples: Sequence[Example], places: Iterable[tuple[int, int]]) -> Cu
         said.append(texts.read(out))
         rows.append((example.input_tokens, out, example.output_tokens - out, i))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    return Cuts(said, *(columns[:, k] for k in range(4)))
+    bounds = [examples[i].max_tokens for i in columns[:, 3].tolist()]
+    most = np.array([inf if bound is None else bound for bound in bounds])
+    tokens, produced, left, of = (columns[:, k] for k in range(4))
+    return Cuts(said, tokens, produced, left, of, most - produced)
 
 
 def every_so_often(

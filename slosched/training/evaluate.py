@@ -30,11 +30,12 @@ def evaluate(
     prompts = cut_at(examples, [(i, 0) for i in range(len(examples))])
     quantiles = predicted(model, prompts)
     constant = np.quantile(usual or prompts.left, LEVELS)
+    constants = np.minimum(constant, prompts.most[:, None])
     opens = np.array([example.opens for example in examples])
     return {
         "examples": len(examples),
         "prompt_only": asdict(measure(quantiles, prompts.left)),
-        "constant": asdict(measure(np.tile(constant, (len(examples), 1)), prompts.left)),
+        "constant": asdict(measure(constants, prompts.left)),
         "by_message": {
             name: asdict(measure(quantiles[inside], prompts.left[inside]))
             for name, inside in (("first", opens), ("later", ~opens))
@@ -66,6 +67,6 @@ def _by_produced(model: LengthModel, examples: Sequence[Example]) -> dict[str, A
 
 
 def predicted(model: LengthModel, cuts: Cuts) -> FloatArray:
-    """Tokens to come at each of `LEVELS`, shape (n, levels)."""
+    """Tokens to come at each of `LEVELS`, shape (n, levels): at most what there was room for."""
     lengths: IntArray = cuts.input_tokens
-    return model.quantiles(cuts.said, lengths.tolist())
+    return np.minimum(model.quantiles(cuts.said, lengths.tolist()), cuts.most[:, None])

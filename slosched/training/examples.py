@@ -33,6 +33,8 @@ class Example:
         Whether nothing was said before.
     slo_class, tenant
         For predictors that go by these.
+    max_tokens
+        Bound on the answer that the client set; an answer of as many was cut off by it.
     """
 
     prompt: str
@@ -43,6 +45,7 @@ class Example:
     opens: bool = True
     slo_class: str = ""
     tenant: str = ""
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ def _of_record(record: TraceRecord) -> Example:
         record.output_tokens,
         slo_class=record.slo_class or "",
         tenant=record.tenant,
+        max_tokens=record.max_tokens,
     )
 
 

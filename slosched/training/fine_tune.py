@@ -73,7 +73,8 @@ def fine_tune(
             pooled = _pooled(module, table, mask, options, device).float()
         known = torch.from_numpy(features[batch]).to(device)
         left = torch.from_numpy(cuts.left[batch].astype(np.float32)).to(device)
-        wrong = measured(head(torch.cat((pooled, known), dim=1)), left)
+        cut_off = torch.from_numpy(cuts.cut_off[batch]).to(device)
+        wrong = measured(head(torch.cat((pooled, known), dim=1)), left, cut_off)
         steps.take(wrong)
         told()
     if options.adapter_rank:

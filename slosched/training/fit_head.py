@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from slosched.core.errors import ModelError
-from slosched.core.types import IntArray
+from slosched.core.types import BoolArray, IntArray
 from slosched.predictors.head import Head
 from slosched.training.losses import loss
 from slosched.training.net import HeadNet, standard
@@ -33,10 +33,13 @@ class Lesson:
         Shape (n, features).
     left
         Shape (n,): tokens that were to come.
+    cut_off
+        Shape (n,): whether there would have been more.
     """
 
     features: Floats
     left: IntArray
+    cut_off: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +122,12 @@ class _Trainer:
     def epoch(self, number: int) -> float:
         """See everything once, in an order that depends on the epoch; return the mean loss."""
         self.net.train()
-        features, left = self._train
+        features, left, cut_off = self._train
         drawn = torch.Generator().manual_seed(self._options.seed * 10_007 + number)
         total = 0.0
         for batch in torch.randperm(len(left), generator=drawn).split(self._options.batch):
             self.optimizer.zero_grad()
-            wrong = self._loss(self.net(features[batch]), left[batch])
+            wrong = self._loss(self.net(features[batch]), left[batch], cut_off[batch])
             wrong.backward()
             self.optimizer.step()
             total += float(wrong.detach()) * len(batch)
@@ -133,20 +136,21 @@ class _Trainer:
     def unseen(self) -> float:
         """Mean loss on what is not learned from."""
         self.net.eval()
-        features, left = self._stop
+        features, left, cut_off = self._stop
         with torch.inference_mode():
             # A ranker's loss grows with the list: lists as long as those it learns from.
             losses = [
-                float(self._loss(self.net(features[part]), left[part])) * len(part)
+                float(self._loss(self.net(features[part]), left[part], cut_off[part])) * len(part)
                 for part in torch.arange(len(left)).split(self._options.batch)
             ]
         return sum(losses) / len(left)
 
 
-def _on(lesson: Lesson, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _on(lesson: Lesson, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return (
         torch.from_numpy(lesson.features).to(device),
         torch.from_numpy(lesson.left.astype(np.float32)).to(device),
+        torch.from_numpy(lesson.cut_off).to(device),
     )
 
 

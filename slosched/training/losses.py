@@ -12,11 +12,16 @@ from slosched.training.options import TrainOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-Loss = Callable[["Tensor", "Tensor"], "Tensor"]  # outputs (n, k), tokens to come (n,)
+# Of outputs (n, k), tokens to come (n,), and whether there would have been more (n,).
+Loss = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
 
 
 def loss(options: TrainOptions) -> Loss:
-    """Return the loss of a head: of its outputs, and of the tokens that were to come."""
+    """Return the loss of a head: of its outputs, and of the tokens that were to come.
+
+    Answers that were cut off count as they are, but under `ordinal`, which learns from them that
+    they reached their length, and nothing of where they would have ended.
+    """
     match options.head:
         case "regression":
             return _regression(options)
@@ -46,7 +51,7 @@ def outputs(options: TrainOptions) -> int:
 def _regression(options: TrainOptions) -> Loss:
     distance = F.l1_loss if options.loss == "l1" else F.mse_loss
 
-    def measured(said: "Tensor", left: "Tensor") -> "Tensor":
+    def measured(said: "Tensor", left: "Tensor", _: "Tensor") -> "Tensor":
         # In hundreds of tokens, or else the first steps would be all too long.
         truth = torch.log1p(left) if options.scale == "log" else left / 100
         return distance(said[:, 0], truth)
@@ -54,7 +59,7 @@ def _regression(options: TrainOptions) -> Loss:
     return measured
 
 
-def _pinball(said: "Tensor", left: "Tensor") -> "Tensor":
+def _pinball(said: "Tensor", left: "Tensor", _: "Tensor") -> "Tensor":
     """Koenker and Bassett (1978): each level has its share of the truth below it."""
     levels = torch.as_tensor(LEVELS, dtype=said.dtype, device=said.device)
     short = torch.log1p(left)[:, None] - said
@@ -62,7 +67,7 @@ def _pinball(said: "Tensor", left: "Tensor") -> "Tensor":
 
 
 def _cross_entropy(cuts: tuple[int, ...]) -> Loss:
-    def measured(said: "Tensor", left: "Tensor") -> "Tensor":
+    def measured(said: "Tensor", left: "Tensor", _: "Tensor") -> "Tensor":
         return F.cross_entropy(said, _class(left, cuts))
 
     return measured
@@ -71,9 +76,10 @@ def _cross_entropy(cuts: tuple[int, ...]) -> Loss:
 def _ordinal(cuts: tuple[int, ...]) -> Loss:
     """Frank and Hall (2001): for each cut, whether the length is beyond it."""
 
-    def measured(said: "Tensor", left: "Tensor") -> "Tensor":
+    def measured(said: "Tensor", left: "Tensor", cut_off: "Tensor") -> "Tensor":
         beyond = _class(left, cuts)[:, None] > torch.arange(len(cuts), device=said.device)
-        return F.binary_cross_entropy_with_logits(said, beyond.to(said.dtype))
+        known = (beyond | ~cut_off[:, None]).to(said.dtype)
+        return F.binary_cross_entropy_with_logits(said, beyond.to(said.dtype), known)
 
     return measured
 
@@ -90,7 +96,7 @@ def _list_mle(bucket: int) -> Loss:
     random one.
     """
 
-    def measured(said: "Tensor", left: "Tensor") -> "Tensor":
+    def measured(said: "Tensor", left: "Tensor", _: "Tensor") -> "Tensor":
         order = torch.argsort(
             torch.div(left, bucket, rounding_mode="floor"), descending=True, stable=True
         )

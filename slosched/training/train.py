@@ -85,7 +85,7 @@ def train(
     ModelError
         If there is too little to learn from, or the encoder cannot be loaded.
     """
-    from slosched.training.fit_head import Lesson, fit_head  # brings torch
+    from slosched.training.fit_head import fit_head  # brings torch
     from slosched.training.net import widened
 
     if setup.recount:
@@ -117,8 +117,8 @@ def train(
         start = widened(_head(options, tuned), read["train"], encoder.dimension)
     head = fit_head(
         options,
-        Lesson(read["train"], shown["train"].left),
-        Lesson(read["stop"], shown["stop"].left),
+        _lesson(read["train"], shown["train"]),
+        _lesson(read["stop"], shown["stop"]),
         start=start,
         device=setup.device,
         checkpoint=_checkpoint(setup),
@@ -160,6 +160,12 @@ def _cuts(examples: Sequence[Example], options: TrainOptions) -> Cuts:
     return every_so_often(examples, options.reads, options.every, options.seed, thin=options.thin)
 
 
+def _lesson(read: Any, cuts: Cuts) -> Any:
+    from slosched.training.fit_head import Lesson
+
+    return Lesson(read, cuts.left, cuts.cut_off)
+
+
 def _features(
     cuts: Cuts, options: TrainOptions, reader: EmbeddingCache, part: str, told: Told
 ) -> Any:
@@ -196,6 +202,7 @@ def _tuned(options: TrainOptions, setup: Setup, parts: Split, told: Told) -> Pat
     counts = {name: value for name, value in asdict(options).items() if name not in _HEAD_ALONE}
     digest = blake2b(f"{setup.encoder}:{counts}:{len(cuts)}".encode(), digest_size=8)
     digest.update(cuts.left.tobytes())
+    digest.update(cuts.cut_off.tobytes())
     folder = setup.cache / "encoders" / digest.hexdigest()
     if folder.is_dir():
         return folder
@@ -241,7 +248,9 @@ def _calibrated(
         every=0 if options.reads == "prompt" else options.every,
         layers=options.layers,
     )
-    calibration = calibrate(options.head, head.outputs(read), cuts.produced, cuts.left)
+    calibration = calibrate(
+        options.head, head.outputs(read), cuts.produced, cuts.left, cuts.cut_off
+    )
     return LengthModel(description, reader, head, calibration, _usual(parts.train))
 
 

@@ -102,6 +102,8 @@ class RequestLog:
         }
         if request.tenant:
             fields["tenant"] = request.tenant
+        if request.max_tokens is not None:
+            fields["max_tokens"] = request.max_tokens
         if self._texts and isinstance(request.transcript, EngineTranscript):
             said = request.transcript.so_far()
             fields |= {"prompt": said.prompt, "answer": said.answer}

@@ -52,10 +52,12 @@ def trained(folder: Path, kind: HeadKind) -> Path:
     for n in (400, 100, 300):
         cuts = every_so_often(examples(n), "apart", 50, 0, thin=True)
         read = features("apart", encoder, cuts.said, cuts.input_tokens.tolist())
-        lessons.append((cuts, Lesson(read, cuts.left)))
+        lessons.append((cuts, Lesson(read, cuts.left, cuts.cut_off)))
     head = fit_head(options, lessons[0][1], lessons[1][1])
     cuts, shown = lessons[2]
-    calibration = calibrate(kind, head.outputs(shown.features), cuts.produced, cuts.left)
+    calibration = calibrate(
+        kind, head.outputs(shown.features), cuts.produced, cuts.left, cuts.cut_off
+    )
     usual = np.full(BINS, 0.5)
     for example in examples(400):
         usual[bin_of(example.output_tokens)] += 1

@@ -102,6 +102,7 @@ def test_our_own_names_add_to_mooncakes(write: Write) -> None:
         "e2e_ms": None,
         "priority": -2,
         "tenant": "acme",
+        "max_tokens": 512,
     }
     assert read(write(json.dumps(line))) == [
         TraceRecord(
@@ -116,6 +117,7 @@ def test_our_own_names_add_to_mooncakes(write: Write) -> None:
             tpot=0.0505,
             priority=-2,
             tenant="acme",
+            max_tokens=512,
         )
     ]
 

@@ -135,11 +135,14 @@ def test_a_records_own_class_and_limits_win() -> None:
 
 
 def test_everything_else_of_a_record_is_kept() -> None:
-    record = TraceRecord("x", 2.0, 3, 4, "a", "Why?", (1, 2), priority=7, tenant="acme")
+    record = TraceRecord(
+        "x", 2.0, 3, 4, "a", "Why?", (1, 2), priority=7, tenant="acme", max_tokens=9
+    )
     (found,) = build([[record]], CLASSES, "chat")
     assert (found.output_tokens, found.source, found.hash_ids) == (4, "a", (1, 2))
     request = found.request
     assert (request.request_id, request.arrival, request.input_tokens) == ("x", 2.0, 3)
+    assert request.max_tokens == 9
     assert (request.prompt, request.priority, request.tenant) == ("Why?", 7, "acme")
 
 

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slosched.core.errors import ModelError, TraceError
+from slosched.core.transcript import Said
 from slosched.training.cuts import cut_at, every_so_often
+from slosched.training.evaluate import predicted
 from slosched.training.examples import SHARES, Example, read_examples, recounted, split
 
 
@@ -81,6 +83,32 @@ def test_a_cut_shows_what_is_out_and_no_more(length: int, out: int) -> None:
     cuts = cut_at([whole], [(0, out)])
     assert cuts.said[0].answer == whole.answer[: 4 * out]
     assert (cuts.produced[0], cuts.left[0]) == (out, length - out)
+
+
+def test_a_bound_of_the_client_cuts_answers_off(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    line = {"timestamp": 0, "input_length": 5, "prompt": "p", "answer": "abcdef"}
+    lines = [
+        line | {"output_length": length, "max_tokens": most}
+        for length, most in ((100, 100), (99, 100), (100, None))
+    ]
+    path.write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    cuts = cut_at(read_examples([path]), [(i, out) for i in range(3) for out in (0, 40)])
+    assert cuts.most.tolist() == [100, 60, 100, 60, np.inf, np.inf]
+    assert cuts.cut_off.tolist() == [True, True, False, False, False, False]
+
+
+def test_nothing_is_expected_beyond_a_bound() -> None:
+    """Of a model that says more, at every level."""
+
+    class Sure:
+        def quantiles(self, said: list[Said], _: list[int]) -> np.ndarray:
+            return np.full((len(said), 13), 300.0)
+
+    examples = [Example("p", "a" * 90, 3, 90, max_tokens=90), Example("p", "a", 3, 90)]
+    cuts = cut_at(examples, [(0, 0), (0, 50), (1, 0)])
+    expected = predicted(Sure(), cuts)  # type: ignore[arg-type]
+    assert expected[:, 6].tolist() == [90, 40, 300]
 
 
 def test_answers_are_cut_before_the_first_token_and_now_and_then() -> None:

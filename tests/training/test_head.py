@@ -11,6 +11,7 @@ from slosched.core.errors import ModelError
 from slosched.predictors.head import FIVE_CLASSES, HeadKind, head_from, score
 from slosched.predictors.model import NUMBERS
 from slosched.training.fit_head import Epoch, Lesson, fit_head
+from slosched.training.losses import loss
 from slosched.training.net import widened
 from slosched.training.options import TrainOptions
 
@@ -25,7 +26,8 @@ def lesson(n: int = 400, seed: int = 0) -> Lesson:
     rng = np.random.default_rng(seed)
     features = rng.normal(3.0, 2.0, (n, 5)).astype(np.float32)
     logs = 4.5 + (features[:, :3] - 3.0) @ np.array([0.3, -0.2, 0.1]) + rng.normal(0, 0.2, n)
-    return Lesson(features, np.maximum(np.rint(np.exp(logs)), 1).astype(np.int64))
+    left = np.maximum(np.rint(np.exp(logs)), 1).astype(np.int64)
+    return Lesson(features, left, np.zeros(n, dtype=np.bool_))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,15 +72,27 @@ def test_a_head_that_is_widened_says_the_same_until_it_learns_more() -> None:
     narrow = rng.normal(2, 3, (200, 4 + NUMBERS)).astype(np.float32)
     narrow[:, -2:] = 0  # as of prompts alone
     left = np.maximum(narrow[:, 0] * 30 + 200, 1).astype(np.int64)
+    whole = np.zeros(200, dtype=np.bool_)
     options = replace(OPTIONS, head="regression", epochs=3)
-    head = fit_head(options, Lesson(narrow, left), Lesson(narrow, left))
+    head = fit_head(options, Lesson(narrow, left, whole), Lesson(narrow, left, whole))
     answers, produced = rng.normal(5, 1, (200, 4)), rng.uniform(0, 9, (200, 2))
     wide = np.hstack((narrow[:, :4], answers, narrow[:, 4:5], produced)).astype(np.float32)
     begun = widened(head, wide, known=4)
     np.testing.assert_allclose(begun.outputs(wide), head.outputs(narrow), rtol=1e-4, atol=1e-4)
     about = replace(options, epochs=1, learning_rate=1e-9)
-    same = fit_head(about, Lesson(wide, left), Lesson(wide, left), start=begun)
+    same = fit_head(about, Lesson(wide, left, whole), Lesson(wide, left, whole), start=begun)
     np.testing.assert_allclose(same.outputs(wide), begun.outputs(wide), rtol=1e-3, atol=1e-3)
+
+
+def test_of_who_was_cut_off_nothing_is_learnt_about_the_end() -> None:
+    """Only the borders that an answer reached are known of it."""
+    import torch
+
+    measured = loss(replace(OPTIONS, head="ordinal", cuts=(10, 100, 1000)))
+    left, said = torch.tensor([150.0]), torch.zeros((1, 3), requires_grad=True)
+    for cut_off, wanted in ((True, [True, True, False]), (False, [True, True, True])):
+        [slope] = torch.autograd.grad(measured(said, left, torch.tensor([cut_off])), said)
+        assert (slope[0] != 0).tolist() == wanted
 
 
 def test_scores_are_by_what_is_said() -> None:

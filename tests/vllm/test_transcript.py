@@ -77,9 +77,9 @@ def test_finished_requests_are_logged_as_a_trace(
     engine.scheduler.finish_requests("three", RequestStatus.FINISHED_ABORTED)
     engine.scheduler.shutdown()
     records = sorted(read(path, ordered=False), key=lambda record: record.request_id)
-    assert [(r.request_id, r.input_tokens, r.output_tokens) for r in records] == [
-        ("one", 10, 9),
-        ("two", 12, 5),
+    assert [(r.request_id, r.input_tokens, r.output_tokens, r.max_tokens) for r in records] == [
+        ("one", 10, 9, 100),
+        ("two", 12, 5, 100),
     ]
     assert all((r.prompt is not None) == (r.answer is not None) == texts for r in records)
     assert path.stat().st_mode & 0o077 == 0, "users' texts are nobody else's business"
