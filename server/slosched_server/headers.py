@@ -8,6 +8,7 @@ import orjson
 
 from slosched.core.tags import SERVICE_TIER, Tag, Tagger, to_xargs
 from slosched_server.errors import bad_request
+from slosched_server.sizes import Size, size
 
 RESERVED = "slosched_"
 XARGS = "vllm_xargs"
@@ -25,11 +26,14 @@ class TaggedRequest:
         The client's body, with the tag in `vllm_xargs`.
     stream
         Whether the client wants the answer token by token.
+    size
+        How large it is.
     """
 
     tag: Tag
     body: bytes
     stream: bool
+    size: Size
 
 
 def tag_request(
@@ -51,7 +55,8 @@ def tag_request(
     if not isinstance(fields, dict):
         raise bad_request("the body must be a JSON object")
     tag = tagger.read(headers, fields.get(SERVICE_TIER))
-    return TaggedRequest(tag, _with_xargs(body, fields, tag), fields.get("stream") is True)
+    streams = fields.get("stream") is True
+    return TaggedRequest(tag, _with_xargs(body, fields, tag), streams, size(fields))
 
 
 def _with_xargs(body: bytes, fields: Mapping[str, object], tag: Tag) -> bytes:

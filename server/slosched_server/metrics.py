@@ -42,6 +42,7 @@ class Metrics:
                 ("ttft", "Arrival to first token, of streamed answers.", _TTFT_S),
                 ("tpot", "Time per token after the first, of streamed answers.", _TPOT_S),
                 ("e2e", "Arrival to the end of the answer.", _E2E_S),
+                ("queue", "Waited in the front end's queue.", _TTFT_S),
             )
         }
 
@@ -56,7 +57,15 @@ class Metrics:
             return
         e2e = now - progress.arrival
         if progress.outcome == "finished":
-            self._observe(slo_class, {"ttft": progress.ttft, "tpot": progress.tpot, "e2e": e2e})
+            self._observe(
+                slo_class,
+                {
+                    "ttft": progress.ttft,
+                    "tpot": progress.tpot,
+                    "e2e": e2e,
+                    "queue": progress.queued,
+                },
+            )
         # A client that gave up has waited e2e at least: what is over a limit by then was missed.
         waited = e2e if progress.stream else 0.0
         ttft = waited if progress.ttft is None else progress.ttft

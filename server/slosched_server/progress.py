@@ -24,6 +24,8 @@ class Progress:
         When the request came.
     stream
         Whether it is answered token by token; otherwise only its end is known.
+    queued
+        Seconds that it waited for an engine.
     outcome
         How it ended; "cancelled" until anything else is known.
     """
@@ -31,6 +33,7 @@ class Progress:
     arrival: float
     stream: bool = False
     outcome: Outcome = "cancelled"
+    queued: float = 0.0
     first: float | None = None
     last: float = 0.0
     events: int = 0

@@ -15,7 +15,7 @@ from slosched_server.headers import TaggedRequest, tag_request
 from slosched_server.metrics import Metrics
 from slosched_server.progress import Progress
 from slosched_server.relay import Relay, send_error
-from slosched_server.upstream import RawHeaders, Upstream, UpstreamRequest
+from slosched_server.upstream import Job, RawHeaders, Upstream, UpstreamRequest
 
 log = structlog.get_logger()
 
@@ -63,7 +63,8 @@ class Completions:
         except ClientGoneError:
             pass
         else:
-            request = UpstreamRequest(scope["method"], target, headers, tagged.body)
+            job = Job(tagged.tag, tagged.size, tagged.stream, arrival)
+            request = UpstreamRequest(scope["method"], target, headers, tagged.body, job)
             await self._relay(request, tagged, arrival, receive, send)
 
     async def _relay(

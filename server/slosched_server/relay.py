@@ -46,7 +46,8 @@ class Relay:
         sent = time.monotonic()
         try:
             async with self.upstream.send(request) as answer:
-                timing = _server_timing(self.progress.arrival, sent, time.monotonic())
+                self.progress.queued = answer.queued
+                timing = _server_timing(self.progress, sent, time.monotonic())
                 head = self._head(answer, timing)
                 async for chunk in answer.body:
                     # The head waits for the first byte: an engine that dies while the request
@@ -107,6 +108,7 @@ def _outcome(status: int) -> Outcome:
     return "rejected" if status < 500 else "failed"
 
 
-def _server_timing(arrival: float, sent: float, answered: float) -> bytes:
-    ours, theirs = (sent - arrival) * 1e3, (answered - sent) * 1e3
-    return b"slosched;dur=%.3f, engine;dur=%.3f" % (ours, theirs)
+def _server_timing(progress: Progress, sent: float, answered: float) -> bytes:
+    ours, queued = (sent - progress.arrival) * 1e3, progress.queued * 1e3
+    theirs = (answered - sent) * 1e3 - queued
+    return b"slosched;dur=%.3f, queue;dur=%.3f, engine;dur=%.3f" % (ours, queued, theirs)

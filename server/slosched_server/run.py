@@ -4,8 +4,9 @@ import asyncio
 import math
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, closing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -13,17 +14,29 @@ import uvicorn
 from fastapi import FastAPI
 
 from slosched.core.tags import Tagger
+from slosched.dispatch import Dispatcher
 from slosched_server.app import create_app
 from slosched_server.child import EngineCommand
+from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
 from slosched_server.settings import ServerSettings
 from slosched_server.supervisor import Supervisor
+from slosched_server.upstream import Upstream
 
 log = structlog.get_logger()
 
 
 _SAME_SIGNAL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FleetUrls:
+    """Where replicas are, by name, and seconds between probes and between plans."""
+
+    urls: Mapping[str, str]
+    probe_every_s: float
+    plan_every_s: float
 
 
 class _Server(uvicorn.Server):
@@ -43,6 +56,52 @@ def run_gateway(settings: ServerSettings, tagger: Tagger, upstream_url: str) -> 
     """
     with closing(listen(settings.host, settings.port)) as listener:
         asyncio.run(_run(settings, tagger, upstream_url, listener, None))
+
+
+def run_fleet(
+    settings: ServerSettings, tagger: Tagger, dispatcher: Dispatcher, fleet: FleetUrls
+) -> None:
+    """Serve before many engines that run already, until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    dispatcher
+        With all replicas.
+    fleet
+        Where they are, and how often they are looked at.
+
+    Raises
+    ------
+    PortError
+        If the port cannot be listened on.
+    """
+    with closing(listen(settings.host, settings.port)) as listener:
+        dispatcher.warm_up()
+        asyncio.run(_run_fleet(settings, tagger, dispatcher, fleet, listener))
+
+
+async def _run_fleet(
+    settings: ServerSettings,
+    tagger: Tagger,
+    dispatcher: Dispatcher,
+    fleet: FleetUrls,
+    listener: socket.socket,
+) -> None:
+    async with AsyncExitStack() as stack:
+        upstreams = {
+            name: await stack.enter_async_context(HttpUpstream(url, settings.connect_timeout_s))
+            for name, url in fleet.urls.items()
+        }
+        upstream = await stack.enter_async_context(
+            FleetUpstream(
+                dispatcher,
+                upstreams,
+                probe_every_s=fleet.probe_every_s,
+                probe_timeout_s=settings.connect_timeout_s,
+                plan_every_s=fleet.plan_every_s,
+            )
+        )
+        await _serve(settings, tagger, upstream, listener, " ".join(fleet.urls.values()), None)
 
 
 def run_engine(
@@ -68,20 +127,30 @@ async def _run(
     listener: socket.socket,
     command: EngineCommand | None,
 ) -> None:
+    async with HttpUpstream(url, settings.connect_timeout_s) as upstream:
+        supervisor = Supervisor(command, upstream, settings) if command else None
+        await _serve(settings, tagger, upstream, listener, url, supervisor)
+
+
+async def _serve(
+    settings: ServerSettings,
+    tagger: Tagger,
+    upstream: Upstream,
+    listener: socket.socket,
+    shown_engine: str,
+    supervisor: Supervisor | None,
+) -> None:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    async with HttpUpstream(url, settings.connect_timeout_s) as upstream:
-        server = _Server(_uvicorn_config(settings, create_app(settings, tagger, upstream)))
-        serving = asyncio.create_task(server.serve([listener]))
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        log.info("listening", url=f"http://{shown}:{port}", engine=url)
-        engine = None
-        if command is not None:
-            engine = asyncio.create_task(Supervisor(command, upstream, settings).run())
-        await _until_stopped(server, serving, engine, signals)
+    server = _Server(_uvicorn_config(settings, create_app(settings, tagger, upstream)))
+    serving = asyncio.create_task(server.serve([listener]))
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    log.info("listening", url=f"http://{shown}:{port}", engine=shown_engine)
+    engine = asyncio.create_task(supervisor.run()) if supervisor else None
+    await _until_stopped(server, serving, engine, signals)
 
 
 async def _until_stopped(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slosched.core.errors import SloschedError
+from slosched.core.tags import Tag
+from slosched_server.sizes import Size
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -31,22 +33,52 @@ class UpstreamError(SloschedError):
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """What a request is about, for whoever chooses among engines.
+
+    Parameters
+    ----------
+    tag
+        What it asks for.
+    size
+        How large it is.
+    stream
+        Whether it is answered token by token.
+    arrival
+        When it came, in seconds of a monotonic clock.
+    """
+
+    tag: Tag
+    size: Size
+    stream: bool
+    arrival: float
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What is sent to the engine: `target` is path and query, headers are end-to-end only."""
+    """What is sent to the engine: `target` is path and query, headers are end-to-end only.
+
+    There is a `job` where the engine has to work on it.
+    """
 
     method: str
     target: str
     headers: RawHeaders = ()
     body: bytes = b""
+    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamAnswer:
-    """What comes back; reading `body` raises `UpstreamError` where the engine breaks off."""
+    """What comes back; reading `body` raises `UpstreamError` where the engine breaks off.
+
+    `queued` are the seconds that the request waited before it was sent.
+    """
 
     status: int
     headers: RawHeaders
     body: AsyncIterator[bytes]
+    queued: float = 0.0
 
 
 class Upstream(Protocol):

@@ -92,8 +92,13 @@ def serve(
 
 def gateway(
     upstream: Annotated[
-        str, typer.Option(help="Root URL of the vLLM server, without /v1.", metavar="URL")
-    ],
+        list[str] | None,
+        typer.Option(
+            help="Root URL of a vLLM server, without /v1; once for each replica. Else "
+            "fleet.replicas of the configuration.",
+            metavar="URL",
+        ),
+    ] = None,
     config: Config = None,
     set_: Set = None,
     host: Host = None,
@@ -101,21 +106,42 @@ def gateway(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Start the front end alone, before a vLLM server that runs already.
+    """Start the front end alone, before vLLM servers that run already.
 
-    The server schedules by SLO if it was started with `--scheduler-cls slosched.vllm.SloScheduler`.
+    A server schedules by SLO if it was started with `--scheduler-cls slosched.vllm.SloScheduler`.
+    Before one server requests are passed on as they come. Before several they wait here in one
+    queue, until the replica that the plan names has room.
 
     \b
-    Example:
+    Examples:
       slosched gateway --upstream http://127.0.0.1:8001 --config slosched.yaml
+      slosched gateway --upstream http://127.0.0.1:8001 --upstream http://127.0.0.1:8002
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
-        check_url("--upstream", upstream)
-        settings, _ = load(config, set_)
+        for url in upstream or []:
+            check_url("--upstream", url)
+        settings, overrides = load(config, set_)
+        if upstream:
+            replicas = json.dumps([{"url": url} for url in upstream])
+            settings, _ = load(config, [*overrides, f"fleet.replicas={replicas}"])
+        _gateway(settings, _server(settings, host, port))
 
-        from slosched_server.run import run_gateway
 
-        run_gateway(_server(settings, host, port), settings.tagger(), upstream)
+def _gateway(settings: "Settings", server: "ServerSettings") -> None:
+    from slosched.core.errors import ConfigError
+    from slosched_server.run import FleetUrls, run_fleet, run_gateway
+
+    fleet = settings.fleet
+    if not fleet.replicas:
+        raise ConfigError("--upstream: name a server, or replicas in the section fleet")
+    if len(fleet.replicas) == 1:
+        run_gateway(server, settings.tagger(), fleet.replicas[0].url)
+        return
+    urls = {replica.called: replica.url for replica in fleet.replicas}
+    run_fleet(
+        server, settings.tagger(), settings.dispatcher(),
+        FleetUrls(urls, fleet.probe_every_s, fleet.plan_every_ms / 1e3),
+    )  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:

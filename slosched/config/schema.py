@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from slosched.config.engine import Engine, EngineSettings
+from slosched.config.fleet import FleetSettings
 from slosched.config.learned import at_once, background
 from slosched.config.parts import (
     POLICIES,
@@ -33,6 +34,7 @@ from slosched.core.request import TracedRequest
 from slosched.core.slo import Slo, SloClass
 from slosched.core.snapshot import EngineLimits
 from slosched.core.tags import Tagger
+from slosched.dispatch import Dispatcher
 from slosched.planner import Planner
 from slosched.policies.unions import by_kind
 from slosched.predictors.history import History
@@ -128,6 +130,7 @@ class Settings(BaseModel):
     server: ServerSettings = Field(default_factory=ServerSettings)
     whatif: WhatIfSettings = Field(default_factory=WhatIfSettings)
     request_log: RequestLogSettings | None = None
+    fleet: FleetSettings = Field(default_factory=FleetSettings)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -262,6 +265,16 @@ class Settings(BaseModel):
         offline = trace is not None
         predictor = self.lengths(trace, lengths)
         return self.planning.build(policy, predictor, self.policy.guard, offline=offline)
+
+    def dispatcher(self) -> Dispatcher:
+        """Build the queue before the replicas of the section `fleet`.
+
+        Raises
+        ------
+        ConfigError
+            If a part cannot be built, or an oracle is asked for.
+        """
+        return self.fleet.dispatcher(self.engine, self.lengths(), self.planning.repredict_tokens)
 
     def lengths(
         self,

@@ -1,7 +1,7 @@
 """One queue, many replicas: who waits, who is where, and who goes next."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 import numpy as np
@@ -10,6 +10,7 @@ from slosched.core.fleet import NOWHERE, FleetProblem, FleetSnapshot
 from slosched.core.live import LiveTable
 from slosched.core.protocols import Predictor
 from slosched.core.request import Request
+from slosched.core.slo import Slo
 from slosched.dispatch.assignments.assignment import Assignment
 from slosched.dispatch.assignments.planned import PlannedFleet
 from slosched.dispatch.job import FleetJob, FleetSolved
@@ -18,6 +19,7 @@ from slosched.planner import Fixed
 from slosched.planner.expectations import Ended
 from slosched.planner.experience import Experience, Mishap
 
+_REHEARSED = 12  # requests
 _LISTENED = 8  # of so many tokens one tells how fast a replica is
 
 
@@ -222,6 +224,7 @@ class Dispatcher:
         assignment = self._assignment
         if not isinstance(assignment, PlannedFleet) or not ready:
             raise ValueError("a plan needs an assignment that plans, and a replica that is ready")
+        self._hear_of_lengths()
         engines = [replica.engine() for replica in ready]
         one, rows = self._table.snapshot(now, engines[0].limits, engines[0].latency)
         places = {replica: at for at, replica in enumerate(ready)}
@@ -278,9 +281,29 @@ class Dispatcher:
         ]
         return planned + [(name, "") for name in self._newcomers if self._waits(name)]
 
+    def take_mishaps(self) -> list[Mishap]:
+        """Return what went wrong with plans and predictions since this was last asked."""
+        taken, self.mishaps = self.mishaps, []
+        return [*taken, *self._experience.take_errors()]
+
     def close(self) -> None:
         """Let the predictor's thread end, if it has one."""
         self._experience.close()
+
+    def warm_up(self) -> None:
+        """Plan for made-up requests, so that nobody waits for compilers later.
+
+        It works in the calling thread; nothing that fails is raised, nor learnt from.
+        """
+        if not isinstance(self._assignment, PlannedFleet) or not self._replicas:
+            return
+        rehearsal = Dispatcher(self._assignment, self._experience.usual)
+        for replica in self._replicas.values():
+            rehearsal.add_replica(replace(replica, given={}))
+        for i in range(_REHEARSED):
+            rehearsal.submit(Request(f"{i}", 0.0, 100, Slo(ttft=1.0, e2e=9.0)))
+        rehearsal.take(rehearsal.job(0.0).solve())
+        rehearsal.release()
 
     # -- details -------------------------------------------------------------------------------
 
@@ -356,6 +379,12 @@ class Dispatcher:
         live = self._table.rows[rows]
         decoding = live["prefill"] == 0
         return int(decoding.sum()), int(live["context"][decoding].sum())
+
+    def _hear_of_lengths(self) -> None:
+        """Let those be predicted again of whom the predictor found out more by itself."""
+        for request_id in self._experience.improved():
+            if request_id in self._lives:
+                self._table.rows["predict_at"][self._lives[request_id].row] = 0
 
     def _place(self, places: dict[Replica, int], name: str) -> int:
         replica = self._lives[name].replica

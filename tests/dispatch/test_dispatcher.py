@@ -208,6 +208,15 @@ def test_without_any_replica_all_wait() -> None:
             queue.job(0.0)
 
 
+def test_a_rehearsal_leaves_nothing_behind() -> None:
+    for assignment in ALL:
+        queue = dispatcher(assignment)
+        queue.warm_up()
+        assert queue.waiting == 0
+        assert not queue.mishaps
+        assert all(not replica.given for replica in queue.replicas)
+
+
 def test_a_solver_that_fails_leaves_the_plan_before() -> None:
     """Law 14."""
 

@@ -1,7 +1,8 @@
 """The power of two choices (Mitzenmacher, 2001): the better of two replicas drawn at random."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Literal
 
@@ -22,11 +23,13 @@ class PowerOfTwo:
 
     kind: Literal["power_of_two"] = "power_of_two"
     seed: int = 0
-    _rng: Random = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        object.__setattr__(self, "_rng", Random(self.seed))  # noqa: S311 - no secret
+
+    @cached_property
+    def _rng(self) -> Random:
+        return Random(self.seed)  # noqa: S311 - no secret
 
     def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
         """Draw two, and choose who has fewer."""

@@ -1,7 +1,8 @@
 """Round robin: everybody gets as many requests."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import Literal
 
@@ -14,7 +15,10 @@ class RoundRobin:
     """The next replica in turn."""
 
     kind: Literal["round_robin"] = "round_robin"
-    _turn: Iterator[int] = field(default_factory=count, init=False, repr=False, compare=False)
+
+    @cached_property
+    def _turn(self) -> Iterator[int]:
+        return count()
 
     def choose(self, request: Request, replicas: Sequence[Replica]) -> Replica:
         """Choose whose turn it is."""

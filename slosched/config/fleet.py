@@ -1,0 +1,112 @@
+"""The section `fleet`: the replicas behind the front end, and who of them gets a request."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from slosched.config.engine import EngineSettings
+from slosched.config.profile import load_profile
+from slosched.core.protocols import Predictor
+from slosched.core.snapshot import EngineLimits
+from slosched.dispatch import Dispatcher, Replica
+from slosched.dispatch.assignments.fewest_outstanding import FewestOutstanding
+from slosched.dispatch.assignments.largest_memory import LargestMemory
+from slosched.dispatch.assignments.planned import PlannedFleet
+from slosched.dispatch.assignments.power_of_two import PowerOfTwo
+from slosched.dispatch.assignments.prefix_affinity import PrefixAffinity
+from slosched.dispatch.assignments.round_robin import RoundRobin
+from slosched.policies.unions import by_kind
+from slosched_solvers.fleet import FleetAnneal
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+def _root(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"must be like http://127.0.0.1:8001, got {url!r}")
+    if parts.query or parts.fragment or parts.path.rstrip("/").endswith("/v1"):
+        raise ValueError(f"must be the server's root, without /v1, got {url!r}")
+    return url.rstrip("/")
+
+
+@dataclass(frozen=True)
+class PlannedAssignment(PlannedFleet):
+    """Our assignment with the solver that it has."""
+
+    solver: FleetAnneal = field(default_factory=FleetAnneal)
+
+
+AnyAssignment = Annotated[
+    PlannedAssignment
+    | FewestOutstanding
+    | LargestMemory
+    | PowerOfTwo
+    | PrefixAffinity
+    | RoundRobin,
+    *by_kind("planned"),
+]
+
+
+class ReplicaSettings(BaseModel):
+    """One engine. What is not said is as in the section `engine`."""
+
+    model_config = _STRICT
+
+    url: Annotated[str, AfterValidator(_root)]
+    name: str = ""
+    profile: str | None = None
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    max_num_batched_tokens: int | None = Field(default=None, ge=1)
+    block_size: int | None = Field(default=None, ge=1)
+    num_kv_blocks: int | None = Field(default=None, ge=1)
+
+    @property
+    def called(self) -> str:
+        """Its name; by default its host and port."""
+        return self.name or urlsplit(self.url).netloc
+
+    def build(self, engine: EngineSettings, ahead: int) -> Replica:
+        """Return the replica; ConfigError if there is no such profile."""
+        profile = load_profile(self.profile or engine.profile)
+        measured = profile.limits() if self.profile else {}
+        names = ("max_num_seqs", "max_num_batched_tokens", "block_size", "num_kv_blocks")
+        own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        usual = {name: getattr(engine, name) for name in names}
+        limits = EngineLimits(**{**usual, **measured, **own})
+        return Replica(self.called, limits, profile.latency(), ahead)
+
+
+class FleetSettings(BaseModel):
+    """Replicas, and how they share requests.
+
+    `ahead` is how many requests a replica may be given beyond its slots, so that none of these is
+    empty while the next one is on its way.
+    """
+
+    model_config = _STRICT
+
+    replicas: list[ReplicaSettings] = Field(default_factory=list)
+    assignment: AnyAssignment = Field(default_factory=PlannedAssignment)
+    ahead: int = Field(default=0, ge=0)
+    probe_every_s: float = Field(default=2.0, gt=0, le=3600)
+    plan_every_ms: float = Field(default=50.0, ge=0, le=10_000)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "FleetSettings":
+        names = [replica.called for replica in self.replicas]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"replicas: two are called {name!r}")
+        return self
+
+    def dispatcher(
+        self, engine: EngineSettings, predictor: Predictor, repredict_tokens: int
+    ) -> Dispatcher:
+        """Build the queue with all replicas."""
+        made = Dispatcher(self.assignment, predictor, repredict_tokens=repredict_tokens)
+        for replica in self.replicas:
+            made.add_replica(replica.build(engine, self.ahead))
+        return made

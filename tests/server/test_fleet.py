@@ -1,0 +1,194 @@
+"""The front end before several replicas: one queue, late binding, and replicas that fail."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+import uvicorn
+
+from slosched.config.load import load
+from slosched_server.app import create_app
+from slosched_server.fleet import FleetUpstream
+from slosched_server.http_upstream import HttpUpstream
+from slosched_server.listen import free_port, listen
+from slosched_server.settings import ServerSettings
+from tests.server.fake_engine import FakeEngine, answer, die, stream
+from tests.server.front_end import TAGGER
+from tests.simulated_engine.serve import simulated
+
+COMPLETIONS = "/v1/completions"
+EVENTS = [b'data: {"choices":[{"text":"a"}]}\n\n', b"data: [DONE]\n\n"]
+
+
+@asynccontextmanager
+async def fleet(urls: Sequence[str], *overrides: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """Serve before replicas of four slots; gives a client."""
+    replicas = [{"url": url, "name": f"r{i}", "max_num_seqs": 4} for i, url in enumerate(urls)]
+    settings = load(None, [f"fleet.replicas={orjson.dumps(replicas).decode()}", *overrides])
+    listener = listen("127.0.0.1", 0)
+    async with AsyncExitStack() as stack:
+        upstreams = {
+            replica.called: await stack.enter_async_context(HttpUpstream(replica.url, 5.0))
+            for replica in settings.fleet.replicas
+        }
+        upstream = await stack.enter_async_context(
+            FleetUpstream(settings.dispatcher(), upstreams, probe_every_s=0.05, plan_every_s=0.01)
+        )
+        app = create_app(ServerSettings(), TAGGER, upstream)
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
+        serving = asyncio.create_task(server._serve([listener]))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            yield await stack.enter_async_context(aiohttp.ClientSession(url))
+        finally:
+            server.should_exit = server.force_exit = True
+            await serving
+
+
+async def ask(client: aiohttp.ClientSession, **body: Any) -> tuple[int, str, bytes]:
+    """Ask, and return the status, the replica, and the answer."""
+    async with client.post(COMPLETIONS, json={"prompt": "p", **body}) as got:
+        return got.status, got.headers.get("x-slosched-replica", ""), await got.read()
+
+
+@pytest.mark.parametrize("kind", ["planned", "round_robin", "fewest_outstanding"])
+def test_all_are_served_and_nobody_is_sent_before_there_is_room(kind: str) -> None:
+    async def main() -> None:
+        slots = "engine.max_num_seqs=4"
+        async with (
+            simulated(slots) as one,
+            simulated(slots) as two,
+            fleet([one, two], f"fleet.assignment={{kind: {kind}}}") as client,
+        ):
+            said = await asyncio.gather(
+                *(ask(client, max_tokens=20, stream=i % 2 == 0) for i in range(30))
+            )
+            assert {status for status, _, _ in said} == {200}
+            assert {replica for _, replica, _ in said} == {"r0", "r1"}
+            async with client.get("/metrics") as got:
+                page = (await got.read()).decode()
+        queued = next(
+            float(line.split()[-1])
+            for line in page.splitlines()
+            if line.startswith("slosched_request_queue_seconds_sum")
+        )
+        assert (queued > 0.1) == (kind == "planned")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("fails", ["dies", "refuses", "is not there"])
+def test_before_its_first_byte_a_request_goes_elsewhere_once(fails: str) -> None:
+    """Nobody who asks sees it, as long as there is another replica."""
+
+    async def main() -> None:
+        reply = die if fails == "dies" else answer(b"{}", 503)
+        async with FakeEngine(reply) as broken, FakeEngine(answer(b'{"whole":1}')) as well:
+            url = f"http://127.0.0.1:{free_port('127.0.0.1', 0)}"
+            urls = [url if fails == "is not there" else broken.url, well.url]
+            async with fleet(urls, "fleet.assignment={kind: round_robin}") as client:
+                for _ in range(4):
+                    assert await ask(client) == (200, "r1", b'{"whole":1}')
+            asked = [seen for seen in broken.seen if seen.target == COMPLETIONS]
+            assert len(asked) >= (fails != "is not there")
+            assert len([seen for seen in well.seen if seen.target == COMPLETIONS]) == 4
+
+    asyncio.run(main())
+
+
+def test_who_fails_twice_is_told() -> None:
+    async def main() -> None:
+        async with FakeEngine(die) as one, FakeEngine(die) as two, FakeEngine(die) as three:
+            async with fleet([one.url, two.url, three.url]) as client:
+                status, _, body = await ask(client)
+            assert (status, b"engine_unreachable" in body) == (502, True)
+            asked = [seen for e in (one, two, three) for seen in e.seen if seen.method == "POST"]
+            assert len(asked) == 2
+
+    asyncio.run(main())
+
+
+def test_after_the_first_byte_the_stream_ends_with_an_error_event() -> None:
+    async def main() -> None:
+        cut = stream(EVENTS[:1], then=die)
+        async with FakeEngine(cut) as one, FakeEngine(cut) as two:
+            async with fleet([one.url, two.url]) as client:
+                status, _, body = await ask(client, stream=True)
+            assert status == 200
+            assert body.startswith(EVENTS[0])
+            assert b"engine_broke_off" in body
+            posts = [seen for e in (one, two) for seen in e.seen if seen.method == "POST"]
+            assert len(posts) == 1
+
+    asyncio.run(main())
+
+
+def test_models_of_all_and_health_of_any() -> None:
+    async def main() -> None:
+        async with (
+            simulated() as one,
+            FakeEngine(answer()) as two,
+            fleet([one, two.url]) as client,
+        ):
+            async with client.get("/v1/models") as got:
+                names = [model["id"] for model in (await got.json())["data"]]
+            assert names == ["simulated", "fake"]
+            async with client.get("/health") as got:
+                assert got.status == 200
+        gone = [f"http://127.0.0.1:{free_port('127.0.0.1', 0)}" for _ in range(2)]
+        async with fleet(gone) as client:
+            for _ in range(100):
+                async with client.get("/health") as got:
+                    if got.status == 503:
+                        break
+                await asyncio.sleep(0.02)
+            assert got.status == 503
+            async with client.get("/v1/models") as got:
+                assert got.status == 502
+
+    asyncio.run(main())
+
+
+def test_who_waits_is_served_when_a_replica_comes_back() -> None:
+    async def main() -> None:
+        port = free_port("127.0.0.1", 0)
+        urls = [f"http://127.0.0.1:{free_port('127.0.0.1', 0)}", f"http://127.0.0.1:{port}"]
+        async with fleet(urls) as client:
+            await asyncio.sleep(0.3)  # until probes have found nobody
+            waiting = asyncio.create_task(ask(client))
+            await asyncio.sleep(0.3)
+            assert not waiting.done()
+            async with FakeEngine(answer(b"{}"), port):
+                assert (await waiting)[:2] == (200, "r1")
+
+    asyncio.run(main())
+
+
+def test_who_hangs_up_in_the_queue_is_never_sent() -> None:
+    async def main() -> None:
+        async with simulated("engine.max_num_seqs=4", speed=1.0) as one, FakeEngine() as two:
+            async with fleet([one, two.url]) as client:
+                async with client.post(f"{one}/faults", json={"kind": "hang"}):
+                    pass
+                two.reply = stream(EVENTS[:1], then=_forever)
+                held = [asyncio.create_task(ask(client, stream=True)) for _ in range(8)]
+                await asyncio.sleep(0.5)
+                late = asyncio.create_task(ask(client, prompt="late"))
+                await asyncio.sleep(0.3)
+                late.cancel()
+                await asyncio.sleep(0.3)
+                for task in held:
+                    task.cancel()
+                await asyncio.gather(*held, late, return_exceptions=True)
+                await asyncio.sleep(0.3)
+            assert not [seen for seen in two.seen if b"late" in seen.body]
+
+    asyncio.run(main())
+
+
+async def _forever(*_: object) -> None:
+    await asyncio.Event().wait()
