@@ -167,9 +167,8 @@ async def _ask(
 ) -> None:
     request = traced.request
     await asyncio.sleep(max(began + request.arrival - monotonic(), 0.0))
-    body = {
-        "prompt": np.arange(request.input_tokens) + number * _IDS, "stream": True, "model": "simulated",
-    }  # fmt: skip
+    prompt = np.arange(request.input_tokens) + number * _IDS
+    body = {"prompt": prompt, "stream": True, "model": "simulated"}
     headers = to_headers(Tag(request.slo_class, request.slo))
     headers["x-simulated-output-tokens"] = str(traced.output_tokens)
     data = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)

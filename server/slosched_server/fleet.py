@@ -17,6 +17,7 @@ import structlog
 from slosched.core.request import Request
 from slosched.core.transcript import RecordedTranscript
 from slosched.dispatch import Dispatcher, Replica
+from slosched_server.overload import Overload, RefusedError
 from slosched_server.progress import Progress
 from slosched_server.upstream import (
     Job,
@@ -53,6 +54,8 @@ class FleetUpstream:
         Seconds that such a look may take.
     plan_every_s
         Seconds from one plan to the next at least.
+    overload
+        Bounds of the queue, and who is refused.
     """
 
     def __init__(
@@ -63,11 +66,13 @@ class FleetUpstream:
         probe_every_s: float = 2.0,
         probe_timeout_s: float = 5.0,
         plan_every_s: float = 0.05,
+        overload: Overload | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self._upstreams = upstreams
         self._probe_every, self._probe_timeout = probe_every_s, probe_timeout_s
         self._plan_every = plan_every_s
+        self._overload = overload or Overload()
         self._ids = count()
         self._waiting: dict[str, asyncio.Future[Replica]] = {}
         self._planning: asyncio.Task[None] | None = None
@@ -99,26 +104,63 @@ class FleetUpstream:
         if request.job is None:
             yield await self._of_all(request)
             return
+        self._check_bounds(request.job)
         request_id = str(next(self._ids))
         self.dispatcher.submit(_request(request_id, request.job))
         try:
             async with AsyncExitStack() as stack:
-                answer = await self._answered(request_id, request, stack)
+                await self._let_in(request_id, request.job)
+                answer = await self._answered(request_id, request, request.job, stack)
                 yield replace(answer, body=self._heard(request_id, request.job, answer))
         finally:
             self._waiting.pop(request_id, None)
             self.dispatcher.on_end(request_id)
             self._pump()
 
+    # -- overload ------------------------------------------------------------------------------
+
+    def _check_bounds(self, job: Job) -> None:
+        """Refuse a request that the queue has no room for."""
+        bounds, dispatcher = self._overload, self.dispatcher
+        if dispatcher.waiting >= bounds.max_waiting:
+            raise self._refused(f"{bounds.max_waiting} requests wait already")
+        tokens = dispatcher.waiting_tokens + job.size.input_tokens
+        if dispatcher.waiting and tokens > bounds.max_waiting_tokens:
+            raise self._refused(f"prompts of {bounds.max_waiting_tokens:g} tokens wait already")
+
+    async def _let_in(self, request_id: str, job: Job) -> None:
+        """Refuse a request that would be late, or make others late, if its class says so."""
+        self._waits(request_id)
+        if job.tag.slo_class not in self._overload.rejects:
+            return
+        asked = self.dispatcher.admission(request_id, time.monotonic())
+        if asked is None:
+            return
+        loop = asyncio.get_running_loop()
+        admits = await loop.run_in_executor(self._solver, asked.admits)
+        if not admits and not self._waiting[request_id].done():
+            raise self._refused("it would be late, or make others late")
+
+    def _refused(self, why: str) -> RefusedError:
+        now = time.monotonic()
+        return RefusedError(f"overloaded: {why}", self.dispatcher.drained_at(now) - now)
+
+    def _patience(self, job: Job) -> float:
+        """Until when a request may wait, s: of a class that is refused, not beyond its limits."""
+        until = job.arrival + self._overload.max_wait_s
+        if job.tag.slo_class in self._overload.rejects:
+            until = min(until, job.arrival + min(job.tag.slo.ttft, job.tag.slo.e2e))
+        return until
+
     # -- one request ---------------------------------------------------------------------------
 
     async def _answered(
-        self, request_id: str, request: UpstreamRequest, stack: AsyncExitStack
+        self, request_id: str, request: UpstreamRequest, job: Job, stack: AsyncExitStack
     ) -> UpstreamAnswer:
         """Wait for a replica and for its answer's first byte; try another one if it fails."""
         began = time.monotonic()
         while True:
-            replica = await self._bound(request_id)
+            replica = await self._bound(request_id, job)
             queued = time.monotonic() - began
             attempt = AsyncExitStack()
             try:
@@ -138,12 +180,22 @@ class FleetUpstream:
                     raise
             await attempt.aclose()
 
-    async def _bound(self, request_id: str) -> Replica:
-        """Wait until the dispatcher has bound a request, and return to whom."""
+    def _waits(self, request_id: str) -> "asyncio.Future[Replica]":
+        """Let a request hear to whom it is bound; it may be so at once."""
         future: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = future
         self._pump()
-        return await future
+        return future
+
+    async def _bound(self, request_id: str, job: Job) -> Replica:
+        """Wait until a request is bound, and return to whom."""
+        future = self._waiting.get(request_id) or self._waits(request_id)
+        seconds = self._patience(job) - time.monotonic()
+        done, _ = await asyncio.wait([future], timeout=max(seconds, 0.0))
+        if not done:
+            raise self._refused("it waited in vain for as long as it may")
+        del self._waiting[request_id]
+        return future.result()
 
     def _put_back(self, request_id: str) -> bool:
         """Let a request wait again, if there is anybody else who may get it."""
@@ -188,7 +240,7 @@ class FleetUpstream:
 
     def _release(self) -> None:
         for binding in self.dispatcher.release():
-            future = self._waiting.pop(binding.request_id, None)
+            future = self._waiting.get(binding.request_id)
             if future is not None and not future.done():
                 future.set_result(binding.replica)
 

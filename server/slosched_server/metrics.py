@@ -20,7 +20,7 @@ class Metrics:
         self.registry = registry
         self._requests = Counter(
             "slosched_requests",
-            "Requests by how they ended: finished, rejected, failed, cancelled by the client.",
+            "Requests by end: finished, rejected, shed, failed, cancelled by the client.",
             ("slo_class", "outcome"),
             registry=registry,
         )

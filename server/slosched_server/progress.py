@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Outcome = Literal["finished", "rejected", "failed", "cancelled"]
+Outcome = Literal["finished", "rejected", "shed", "failed", "cancelled"]
 
 _EVENT = b"\ndata:"
 _DONE = b"\ndata: [DONE]"

@@ -8,6 +8,7 @@ import structlog
 from starlette.types import Message, Send
 
 from slosched_server.errors import ApiError, broken_off, unreachable
+from slosched_server.overload import RefusedError
 from slosched_server.progress import Outcome, Progress
 from slosched_server.upstream import (
     RawHeaders,
@@ -79,6 +80,10 @@ class Relay:
             await send(head)
 
     async def _fail(self, error: UpstreamError, send: Send) -> None:
+        if isinstance(error, RefusedError):
+            self.progress.outcome = "shed"
+            await send_error(error.answer, (*self.headers, error.retry_after), send)
+            return
         self.progress.outcome = "failed"
         log.warning("engine broke off" if self._begun else "engine unreachable", reason=str(error))
         if not self._begun:

@@ -20,6 +20,7 @@ from slosched_server.child import EngineCommand
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
+from slosched_server.overload import Overload
 from slosched_server.settings import ServerSettings
 from slosched_server.supervisor import Supervisor
 from slosched_server.upstream import Upstream
@@ -32,11 +33,12 @@ _SAME_SIGNAL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class FleetUrls:
-    """Where replicas are, by name, and seconds between probes and between plans."""
+    """Where replicas are, by name, seconds between probes and between plans, and bounds."""
 
     urls: Mapping[str, str]
     probe_every_s: float
     plan_every_s: float
+    overload: Overload
 
 
 class _Server(uvicorn.Server):
@@ -99,6 +101,7 @@ async def _run_fleet(
                 probe_every_s=fleet.probe_every_s,
                 probe_timeout_s=settings.connect_timeout_s,
                 plan_every_s=fleet.plan_every_s,
+                overload=fleet.overload,
             )
         )
         await _serve(settings, tagger, upstream, listener, " ".join(fleet.urls.values()), None)

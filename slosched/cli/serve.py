@@ -124,23 +124,23 @@ def gateway(
         if upstream:
             replicas = json.dumps([{"url": url} for url in upstream])
             settings, _ = load(config, [*overrides, f"fleet.replicas={replicas}"])
-        _gateway(settings, _server(settings, host, port))
+        _gateway(settings, _server(settings, host, port), direct=bool(upstream))
 
 
-def _gateway(settings: "Settings", server: "ServerSettings") -> None:
+def _gateway(settings: "Settings", server: "ServerSettings", *, direct: bool) -> None:
     from slosched.core.errors import ConfigError
     from slosched_server.run import FleetUrls, run_fleet, run_gateway
 
     fleet = settings.fleet
     if not fleet.replicas:
         raise ConfigError("--upstream: name a server, or replicas in the section fleet")
-    if len(fleet.replicas) == 1:
+    if len(fleet.replicas) == 1 and direct:
         run_gateway(server, settings.tagger(), fleet.replicas[0].url)
         return
     urls = {replica.called: replica.url for replica in fleet.replicas}
     run_fleet(
         server, settings.tagger(), settings.dispatcher(),
-        FleetUrls(urls, fleet.probe_every_s, fleet.plan_every_ms / 1e3),
+        FleetUrls(urls, fleet.probe_every_s, fleet.plan_every_ms / 1e3, settings.overload()),
     )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """The section `fleet`: the replicas behind the front end, and who of them gets a request."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from math import inf
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from slosched.dispatch.assignments.power_of_two import PowerOfTwo
 from slosched.dispatch.assignments.prefix_affinity import PrefixAffinity
 from slosched.dispatch.assignments.round_robin import RoundRobin
 from slosched.policies.unions import by_kind
+from slosched_server.overload import Overload
 from slosched_solvers.fleet import FleetAnneal
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -93,6 +96,9 @@ class FleetSettings(BaseModel):
     ahead: int = Field(default=0, ge=0)
     probe_every_s: float = Field(default=2.0, gt=0, le=3600)
     plan_every_ms: float = Field(default=50.0, ge=0, le=10_000)
+    max_waiting: int = Field(default=4096, ge=1)
+    max_waiting_tokens: int | None = Field(default=None, ge=1)
+    max_wait_s: float = Field(default=600.0, gt=0)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "FleetSettings":
@@ -101,6 +107,11 @@ class FleetSettings(BaseModel):
             if names.count(name) > 1:
                 raise ValueError(f"replicas: two are called {name!r}")
         return self
+
+    def bounds(self, rejects: AbstractSet[str]) -> Overload:
+        """Return the bounds of the queue."""
+        tokens = inf if self.max_waiting_tokens is None else self.max_waiting_tokens
+        return Overload(rejects, self.max_waiting, tokens, self.max_wait_s)
 
     def dispatcher(
         self, engine: EngineSettings, predictor: Predictor, repredict_tokens: int

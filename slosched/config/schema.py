@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import inf
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -43,6 +43,7 @@ from slosched.predictors.noisy_classes import NoisyClasses
 from slosched.predictors.oracle import Oracle
 from slosched.sim.options import EngineOptions
 from slosched.traces.workload import AssignRule, Gamma, Poisson, Recorded
+from slosched_server.overload import Overload
 from slosched_server.settings import ServerSettings
 from slosched_solvers.anneal import Anneal
 from slosched_solvers.cpsat import CpSat
@@ -60,7 +61,10 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class SloClassSettings(BaseModel):
-    """A class of requests: at least one limit, in ms."""
+    """A class of requests: at least one limit, in ms.
+
+    `overload: reject` refuses, before several replicas, who would be late or make others late.
+    """
 
     model_config = _STRICT
 
@@ -69,6 +73,7 @@ class SloClassSettings(BaseModel):
     e2e_ms: float = Field(default=inf, gt=0)
     weight: float = Field(default=1.0, gt=0, lt=inf)
     service_tier: str | None = None
+    overload: Literal["accept", "reject"] = "accept"
 
     @model_validator(mode="after")
     def _limited(self) -> "SloClassSettings":
@@ -275,6 +280,11 @@ class Settings(BaseModel):
             If a part cannot be built, or an oracle is asked for.
         """
         return self.fleet.dispatcher(self.engine, self.lengths(), self.planning.repredict_tokens)
+
+    def overload(self) -> Overload:
+        """Return the bounds of the queue before replicas, and which classes are refused."""
+        rejects = {name for name, of in self.classes.items() if of.overload == "reject"}
+        return self.fleet.bounds(rejects)
 
     def lengths(
         self,

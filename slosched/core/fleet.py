@@ -1,7 +1,7 @@
 """Many engines behind one queue: what is planned together, and what comes of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +45,10 @@ class FleetSnapshot:
 
     def __len__(self) -> int:
         return len(self.live)
+
+    def only(self, rows: IntArray) -> "FleetSnapshot":
+        """Return the same with some of the requests; a copy."""
+        return replace(self, live=self.live[rows], bound=self.bound[rows])
 
     def at(self, replica: int, rows: IntArray) -> Snapshot:
         """Return what one replica would see, were some rows all its requests."""
@@ -99,4 +103,8 @@ class FleetSolver(Protocol):
 
     def solve(self, problem: FleetProblem) -> FleetSolution:
         """Find a good queue for each replica."""
+        ...
+
+    def start(self, problem: FleetProblem) -> FleetSolution:
+        """Find what a search would begin with, in a millisecond or so."""
         ...

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
+from math import inf, isnan
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from slosched.core.live import LiveTable
 from slosched.core.protocols import Predictor
 from slosched.core.request import Request
 from slosched.core.slo import Slo
+from slosched.dispatch.admission import AdmissionJob
 from slosched.dispatch.assignments.assignment import Assignment
 from slosched.dispatch.assignments.planned import PlannedFleet
 from slosched.dispatch.job import FleetJob, FleetSolved
@@ -183,6 +184,30 @@ class Dispatcher:
         self._newcomers.append(request_id)
         self._changed = True
         return True
+
+    # -- who is let in -------------------------------------------------------------------------
+
+    def admission(self, request_id: str, now: float) -> AdmissionJob | None:
+        """Ask whether a request that waits is to be let in; None if nobody can tell."""
+        life = self._lives.get(request_id)
+        holds = isinstance(self._assignment, PlannedFleet)
+        if life is None or life.replica is not None or not holds or not self.ready:
+            return None
+        job = self.job(now)
+        self._changed = True  # as this will be no plan
+        return AdmissionJob(job, int(np.flatnonzero(job.rows == life.row)[0]))
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Prompt tokens of the requests that are bound to no replica."""
+        waits = [life.row for life in self._lives.values() if life.replica is None]
+        return int(self._table.rows["prefill"][waits].sum())
+
+    def drained_at(self, now: float) -> float:
+        """When the plan in force begins with the last of those who wait, s; `now` without any."""
+        waits = (name for queue in self._queues.values() for name in queue if self._waits(name))
+        firsts = (self._outlook[name][0] for name in waits if name in self._outlook)
+        return max([now, *(first for first in firsts if first < inf)])
 
     # -- who goes where ------------------------------------------------------------------------
 

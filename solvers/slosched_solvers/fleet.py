@@ -1,7 +1,7 @@
 """The fleet's annealer: which engine serves whom, and in which order, searched together."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from time import monotonic
 from typing import Literal
@@ -85,6 +85,10 @@ class FleetAnneal:
         moves = hunt.search(self._schedule(began), self.seed)
         hunt.polish(self._alone(engines))
         return hunt.solution(moves)
+
+    def start(self, problem: FleetProblem) -> FleetSolution:
+        """Return the best start; see `solve` for errors."""
+        return replace(self, time_budget_ms=None, move_budget=0).solve(problem)
 
     def _schedule(self, began: float) -> Schedule:
         """Return how long, and how boldly, all queues are searched together."""

@@ -36,7 +36,13 @@ async def fleet(urls: Sequence[str], *overrides: str) -> AsyncIterator[aiohttp.C
             for replica in settings.fleet.replicas
         }
         upstream = await stack.enter_async_context(
-            FleetUpstream(settings.dispatcher(), upstreams, probe_every_s=0.05, plan_every_s=0.01)
+            FleetUpstream(
+                settings.dispatcher(),
+                upstreams,
+                probe_every_s=0.05,
+                plan_every_s=0.01,
+                overload=settings.overload(),
+            )
         )
         app = create_app(ServerSettings(), TAGGER, upstream)
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
@@ -56,7 +62,7 @@ async def ask(client: aiohttp.ClientSession, **body: Any) -> tuple[int, str, byt
 
 
 @pytest.mark.parametrize("kind", ["planned", "round_robin", "fewest_outstanding"])
-def test_all_are_served_and_nobody_is_sent_before_there_is_room(kind: str) -> None:
+def test_all_are_served(kind: str) -> None:
     async def main() -> None:
         slots = "engine.max_num_seqs=4"
         async with (
@@ -70,13 +76,103 @@ def test_all_are_served_and_nobody_is_sent_before_there_is_room(kind: str) -> No
             assert {status for status, _, _ in said} == {200}
             assert {replica for _, replica, _ in said} == {"r0", "r1"}
             async with client.get("/metrics") as got:
-                page = (await got.read()).decode()
-        queued = next(
-            float(line.split()[-1])
-            for line in page.splitlines()
-            if line.startswith("slosched_request_queue_seconds_sum")
-        )
-        assert (queued > 0.1) == (kind == "planned")
+                assert b"slosched_request_queue_seconds_count" in await got.read()
+
+    asyncio.run(main())
+
+
+@asynccontextmanager
+async def full(asked: int, *overrides: str) -> AsyncIterator[tuple[aiohttp.ClientSession, "Sent"]]:
+    """Ask so often of two replicas that never end; gives a client, and counts what was sent."""
+    hangs = stream(EVENTS[:1], then=_forever)
+    async with (
+        FakeEngine(hangs) as one,
+        FakeEngine(hangs) as two,
+        fleet([one.url, two.url], *overrides) as client,
+    ):
+        sent = Sent(one, two)
+        tasks = [
+            asyncio.create_task(ask(client, stream=True, max_tokens=3000)) for _ in range(asked)
+        ]
+        try:
+            yield client, sent
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Sent:
+    """What engines were asked to generate."""
+
+    def __init__(self, *engines: FakeEngine) -> None:
+        self._engines = engines
+
+    def __len__(self) -> int:
+        return sum(seen.method == "POST" for engine in self._engines for seen in engine.seen)
+
+    async def reach(self, number: int) -> None:
+        for _ in range(3000):
+            if len(self) >= number:
+                return
+            await asyncio.sleep(0.01)
+        raise TimeoutError
+
+
+async def _forever(*_: object) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("planned", 8), ("round_robin", 12)])
+def test_under_a_plan_nobody_is_sent_before_there_is_room(kind: str, expected: int) -> None:
+    async def main() -> None:
+        async with full(12, f"fleet.assignment={{kind: {kind}}}") as (_, sent):
+            await sent.reach(expected)
+            await asyncio.sleep(0.5)
+            assert len(sent) == expected
+
+    asyncio.run(main())
+
+
+def test_who_would_be_late_is_refused_and_told_when_to_come_again() -> None:
+    """All slots are held: a request of a class that is refused has no chance."""
+
+    async def main() -> None:
+        async with full(8, "classes.interactive.overload=reject") as (client, sent):
+            await sent.reach(8)
+            async with client.post(COMPLETIONS, json={"prompt": "p"}) as got:
+                error = (await got.json())["error"]
+                assert (got.status, error["code"]) == (429, "overloaded")
+                assert int(got.headers["retry-after"]) >= 1
+                assert got.headers["x-slosched-class"] == "interactive"
+            batch = {"x-slo-class": "batch"}
+            patient = asyncio.ensure_future(
+                client.post(COMPLETIONS, json={"prompt": "p"}, headers=batch)
+            )
+            await asyncio.sleep(0.3)
+            assert not patient.done()
+            patient.cancel()
+            async with client.get("/metrics") as got:
+                page = await got.read()
+            assert b'outcome="shed",slo_class="interactive"} 1.0' in page
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("bound", "words", "asked"),
+    [
+        ("fleet.max_waiting=1", "1 requests wait already", 9),
+        ("fleet.max_waiting_tokens=1", "prompts of 1 tokens wait already", 9),
+        ("fleet.max_wait_s=0.2", "waited in vain", 8),
+    ],
+)
+def test_the_queue_has_bounds(bound: str, words: str, asked: int) -> None:
+    async def main() -> None:
+        async with full(asked, bound) as (client, sent):
+            await sent.reach(8)
+            status, _, body = await ask(client)
+            assert (status, words in body.decode()) == (429, True)
 
     asyncio.run(main())
 
@@ -188,7 +284,3 @@ def test_who_hangs_up_in_the_queue_is_never_sent() -> None:
             assert not [seen for seen in two.seen if b"late" in seen.body]
 
     asyncio.run(main())
-
-
-async def _forever(*_: object) -> None:
-    await asyncio.Event().wait()

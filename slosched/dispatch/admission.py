@@ -1,0 +1,52 @@
+"""Whether a request is let in: only if it is served in time, and nobody else is late for it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from slosched.core.snapshot import Snapshot
+from slosched.dispatch.job import FleetJob
+
+_OF_ITS_WEIGHT = 0.5  # that letting somebody in may cost; misses cost a whole weight
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionJob:
+    """A request that waits, and all others; to be decided in the thread that plans.
+
+    Parameters
+    ----------
+    job
+        As a plan would be made for; nobody else writes to it.
+    newcomer
+        Row of the snapshot.
+    """
+
+    job: FleetJob
+    newcomer: int
+
+    def admits(self) -> bool:
+        """Whether the request is to be let in.
+
+        By the best start of a plan with it, and of one without: what it adds to the cost is less
+        than half of its weight. All answers are taken to be as long as the longest third of what
+        they may come to be, so that who is let in is served in time even then. True if the
+        objective is not attainment, or whatever goes wrong (law 14).
+        """
+        problem = self.job.problem
+        if problem.objective.kind != "attainment":
+            return True
+        of = problem.snapshot
+        engine = of.engines[0]
+        one = Snapshot(of.now, of.live, engine.limits, engine.latency)
+        if self.job.experience.predict(one, self.job.due, self.job.requests):
+            return True
+        of.live["length"] = of.live["long"]
+        whole = replace(problem, robust=False)
+        others = np.delete(np.arange(len(of)), self.newcomer)
+        try:
+            cost = self.job.solver.start(whole).cost
+            before = self.job.solver.start(replace(whole, snapshot=of.only(others))).cost
+        except (Exception, SystemExit):  # noqa: BLE001 - law 14
+            return True
+        return cost - before < _OF_ITS_WEIGHT * float(of.live["weight"][self.newcomer])
