@@ -73,6 +73,7 @@ class Dispatcher:
         self._experience = Experience(predictor, repredict_tokens, Fixed())
         self._table = LiveTable()
         self._lives: dict[str, _Life] = {}
+        self._unbound: dict[str, int] = {}  # who waits, and the tokens of their prompts
         self._replicas: dict[str, Replica] = {}
         self._queues: dict[Replica, list[str]] = {}  # of the plan in force
         self._newcomers: list[str] = []  # whom no plan knows yet, and who may be bound
@@ -127,6 +128,7 @@ class Dispatcher:
             length = min(length, request.max_tokens)
         row = self._table.add(request, length)
         self._lives[request.request_id] = _Life(row)
+        self._unbound[request.request_id] = request.input_tokens
         self._newcomers.append(request.request_id)
         self._changed = True
 
@@ -162,6 +164,7 @@ class Dispatcher:
             return
         if life.replica is not None:
             life.replica.take(request_id)
+        self._unbound.pop(request_id, None)
         self._table.remove(request_id)
         self._outlook.pop(request_id, None)
         self._changed = True
@@ -180,6 +183,7 @@ class Dispatcher:
             return False
         life.replica.take(request_id)
         life.failed_at, life.replica = life.replica, None
+        self._unbound[request_id] = self._table.request(life.row).input_tokens
         live["running"] = False
         self._newcomers.append(request_id)
         self._changed = True
@@ -200,8 +204,7 @@ class Dispatcher:
     @property
     def waiting_tokens(self) -> int:
         """Prompt tokens of the requests that are bound to no replica."""
-        waits = [life.row for life in self._lives.values() if life.replica is None]
-        return int(self._table.rows["prefill"][waits].sum())
+        return sum(self._unbound.values())
 
     def drained_at(self, now: float) -> float:
         """When the plan in force begins with the last of those who wait, s; `now` without any."""
@@ -235,7 +238,7 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """Requests that are bound to no replica."""
-        return sum(life.replica is None for life in self._lives.values())
+        return len(self._unbound)
 
     def job(self, now: float) -> FleetJob:
         """Return the problem of this moment, to be solved in any thread, then to be taken.
@@ -386,6 +389,7 @@ class Dispatcher:
         life = self._lives[name]
         replica.give(name, self._needs(life))
         life.replica = replica
+        del self._unbound[name]
         self._table.rows["running"][life.row] = True
         self._changed = True
         return Binding(name, replica)
@@ -396,7 +400,7 @@ class Dispatcher:
         return self._table.request(life.row).input_tokens + int(live["length"])
 
     def _waits(self, name: str) -> bool:
-        return name in self._lives and self._lives[name].replica is None
+        return name in self._unbound
 
     def _batch_of(self, replica: Replica) -> tuple[int, int]:
         """Sequences that decode there, and the tokens of their contexts."""
