@@ -1,5 +1,6 @@
 """slosched: serve every LLM request by the deadline that it asked for."""
 
+from slosched.core.ask import slo_headers, with_slo
 from slosched.core.errors import (
     ConfigError,
     EngineError,
@@ -50,4 +51,6 @@ __all__ = [
     "TracedRequest",
     "__version__",
     "fit",
+    "slo_headers",
+    "with_slo",
 ]
