@@ -30,7 +30,7 @@ classes:
   completion: {e2e_ms: 5000}
   batch: {e2e_ms: 30000, service_tier: flex}
 engine: {profile: cpu-smollm2-135m}
-predictor: {kind: encoder, model: sharegpt, encoder: "ENCODER"}
+predictor: {kind: encoder, model: smollm2, encoder: "ENCODER"}
 policy: {kind: planned}
 """
 LIMITS_MS = {

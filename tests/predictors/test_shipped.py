@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from slosched.core.transcript import Said
+from slosched.predictors.calibration import at_level
 from slosched.predictors.folder import ADAPTER, SHIPPED, TENSORS, describe, shipped
 from slosched.predictors.model import open_model
 from slosched.training.cuts import cut_at
@@ -23,6 +25,13 @@ def test_a_shipped_model_is_small_and_says_what_it_is(name: str) -> None:
         assert said in card
     for path in (folder / TENSORS, folder / ADAPTER / "adapter_model.safetensors"):
         assert all(np.isfinite(array).all() for array in load_file(path).values())
+
+
+def test_smollm2_is_expected_to_answer_soon_where_a_word_will_do() -> None:
+    model = open_model(SHIPPED / "smollm2", str(bge_small()))
+    asked = "Write a poem about the sea.", "What is 2+2? Answer with one number."
+    poem, number = at_level(model.quantiles([Said(one) for one in asked], [9, 14]), 0.5)
+    assert poem > 2 * number
 
 
 def test_answers_of_conversations_that_it_never_saw_are_ranked_and_covered() -> None:
