@@ -19,6 +19,7 @@ from slosched.dispatch.assignments.planned import PlannedFleet
 from slosched.dispatch.assignments.power_of_two import PowerOfTwo
 from slosched.dispatch.assignments.prefix_affinity import PrefixAffinity
 from slosched.dispatch.assignments.round_robin import RoundRobin
+from slosched.planner.margin import MarginRule
 from slosched.policies.unions import by_kind
 from slosched_server.overload import Overload
 from slosched_solvers.fleet import FleetAnneal
@@ -114,10 +115,16 @@ class FleetSettings(BaseModel):
         return Overload(rejects, self.max_waiting, tokens, self.max_wait_s)
 
     def dispatcher(
-        self, engine: EngineSettings, predictor: Predictor, repredict_tokens: int
+        self,
+        engine: EngineSettings,
+        predictor: Predictor,
+        repredict_tokens: int,
+        margin: MarginRule,
     ) -> Dispatcher:
         """Build the queue with all replicas."""
-        made = Dispatcher(self.assignment, predictor, repredict_tokens=repredict_tokens)
+        made = Dispatcher(
+            self.assignment, predictor, repredict_tokens=repredict_tokens, margin=margin
+        )
         for replica in self.replicas:
             made.add_replica(replica.build(engine, self.ahead))
         return made

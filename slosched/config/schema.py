@@ -279,7 +279,10 @@ class Settings(BaseModel):
         ConfigError
             If a part cannot be built, or an oracle is asked for.
         """
-        return self.fleet.dispatcher(self.engine, self.lengths(), self.planning.repredict_tokens)
+        planning = self.planning
+        return self.fleet.dispatcher(
+            self.engine, self.lengths(), planning.repredict_tokens, planning.margin
+        )
 
     def overload(self) -> Overload:
         """Return the bounds of the queue before replicas, and which classes are refused."""

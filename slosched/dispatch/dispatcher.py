@@ -19,6 +19,7 @@ from slosched.dispatch.replica import Replica, State
 from slosched.planner import Fixed
 from slosched.planner.expectations import Ended
 from slosched.planner.experience import Experience, Mishap
+from slosched.planner.margin import MarginRule
 
 _REHEARSED = 12  # requests
 _LISTENED = 8  # of so many tokens one tells how fast a replica is
@@ -57,6 +58,9 @@ class Dispatcher:
         How long answers will be.
     repredict_tokens
         Output tokens after which a length is predicted again.
+    margin
+        How the factor between latency models and plans follows what comes of plans; none by
+        default.
     """
 
     def __init__(
@@ -65,12 +69,13 @@ class Dispatcher:
         predictor: Predictor,
         *,
         repredict_tokens: int = 25,
+        margin: MarginRule | None = None,
     ) -> None:
         from slosched.planner import kernels  # brings numba
 
         self._kernels = kernels
         self._assignment = assignment
-        self._experience = Experience(predictor, repredict_tokens, Fixed())
+        self._experience = Experience(predictor, repredict_tokens, margin or Fixed())
         self._table = LiveTable()
         self._lives: dict[str, _Life] = {}
         self._unbound: dict[str, int] = {}  # who waits, and the tokens of their prompts
@@ -253,7 +258,8 @@ class Dispatcher:
         if not isinstance(assignment, PlannedFleet) or not ready:
             raise ValueError("a plan needs an assignment that plans, and a replica that is ready")
         self._hear_of_lengths()
-        engines = [replica.engine() for replica in ready]
+        margin = self._experience.margin.factor
+        engines = [replica.engine(margin) for replica in ready]
         one, rows = self._table.snapshot(now, engines[0].limits, engines[0].latency)
         places = {replica: at for at, replica in enumerate(ready)}
         bound = np.array(

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from slosched.core.fleet import FleetProblem, FleetSolution, FleetSolver
+from slosched.core.plan import Plan
 from slosched.core.request import Request
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import IntArray
@@ -51,6 +54,8 @@ class FleetJob:
             mishaps += self.experience.learn(one, self.rows)
             mishaps += self.experience.predict(one, self.due, self.requests)
             found = self.solver.solve(self.problem)
+            plan = Plan(np.arange(len(of)), first=found.first, finish=found.finish)
+            self.experience.expect(one, self.rows, plan)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - law 14
             mishaps.append(Mishap("plan_failed", self.solver, error))
             return FleetSolved(self, None, perf_counter() - began, mishaps)

@@ -64,9 +64,9 @@ class Replica:
             return 1.0
         return min(max(median(self._ratios), 1 / _SLOWEST), _SLOWEST)
 
-    def engine(self) -> Engine:
-        """Return what plans reckon with."""
-        return Engine(self.limits, self.latency.slower(self.slower))
+    def engine(self, margin: float = 1.0) -> Engine:
+        """Return what plans reckon with: an engine that is slower than it is by a margin."""
+        return Engine(self.limits, self.latency.slower(self.slower * margin))
 
     def has_room(self, tokens: int) -> bool:
         """Whether a request that needs so many tokens of KV cache can begin there soon."""
