@@ -13,6 +13,7 @@ from slosched.core.protocols import Problem, Solution
 from slosched.core.seed import check_seed
 from slosched.core.types import BoolArray, IntArray
 from slosched_solvers.anneal_kernel import Schedule, Search, anneal
+from slosched_solvers.budget import check_budget
 from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.decisions import SEQUENCES, TOKENS, preempt, restrain
 from slosched_solvers.discard import discard
@@ -71,12 +72,7 @@ class Anneal:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.time_budget_ms is None and self.move_budget is None:
-            raise ValueError("one of time_budget_ms and move_budget must be given")
-        if self.time_budget_ms is not None and not self.time_budget_ms > 0:
-            raise ValueError(f"time_budget_ms must be greater than 0, got {self.time_budget_ms}")
-        if self.move_budget is not None and self.move_budget < 0:
-            raise ValueError(f"move_budget must not be negative, got {self.move_budget}")
+        check_budget(self.time_budget_ms, self.move_budget)
         check_temperatures(self.acceptance, self.cooling)
         if self.restarts < 1:
             raise ValueError(f"restarts must be at least 1, got {self.restarts}")

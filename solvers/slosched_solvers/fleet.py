@@ -16,6 +16,7 @@ from slosched.core.snapshot import UNRANKED
 from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.anneal import NO_LIMIT, Anneal
 from slosched_solvers.anneal_kernel import Schedule
+from slosched_solvers.budget import check_budget
 from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.cost import price
 from slosched_solvers.fleet_kernel import Fleet, Queues, Scratch, anneal_fleet, run
@@ -56,12 +57,7 @@ class FleetAnneal:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.time_budget_ms is None and self.move_budget is None:
-            raise ValueError("one of time_budget_ms and move_budget must be given")
-        if self.time_budget_ms is not None and not self.time_budget_ms > 0:
-            raise ValueError(f"time_budget_ms must be greater than 0, got {self.time_budget_ms}")
-        if self.move_budget is not None and self.move_budget < 0:
-            raise ValueError(f"move_budget must not be negative, got {self.move_budget}")
+        check_budget(self.time_budget_ms, self.move_budget)
         check_temperatures(self.acceptance, self.cooling)
         if self.horizon < 2:
             raise ValueError(f"horizon must be at least 2, got {self.horizon}")

@@ -12,6 +12,7 @@ from slosched.core.protocols import Problem, Solution
 from slosched.core.seed import check_seed
 from slosched.core.snapshot import Snapshot
 from slosched.core.types import FloatArray, IntArray
+from slosched_solvers.budget import check_budget
 from slosched_solvers.evaluate import solution
 from slosched_solvers.fixed_batches import jobs, outcome
 from slosched_solvers.promoted import promoted_first
@@ -54,10 +55,7 @@ class SloSa:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.move_budget < 0:
-            raise ValueError(f"move_budget must not be negative, got {self.move_budget}")
-        if self.time_budget_ms is not None and not self.time_budget_ms > 0:
-            raise ValueError(f"time_budget_ms must be greater than 0, got {self.time_budget_ms}")
+        check_budget(self.time_budget_ms, self.move_budget)
         check_temperatures(self.acceptance, self.cooling)
         check_seed(self.seed)
 
