@@ -1,7 +1,7 @@
 """The fleet's annealer: which engine serves whom, and in which order, searched together."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import Literal
@@ -26,6 +26,7 @@ from slosched_solvers.requests import TOLL, WEIGHT, requests
 from slosched_solvers.slots import make_slots
 from slosched_solvers.temperatures import check_temperatures
 
+_NO_SEARCH = Anneal(time_budget_ms=None, move_budget=0)
 _JOINT_SHARE = 0.6  # of the budget, for all queues together; the rest is for each by itself
 
 
@@ -71,20 +72,25 @@ class FleetAnneal:
         ValueError
             If there is no engine, or the objective is `g`, which is no sum over engines.
         """
-        engines = len(problem.snapshot.engines)
-        if not engines:
-            raise ValueError("a fleet must have an engine at least")
-        if problem.objective.kind == "g":
-            raise ValueError("objective.kind must not be g: that is for one engine")
         began = monotonic()
-        hunt = _Hunt(problem, self.horizon)
+        hunt = self._begun(problem)
         moves = hunt.search(self._schedule(began), self.seed)
-        hunt.polish(self._alone(engines))
+        hunt.polish(self._alone(len(problem.snapshot.engines)))
         return hunt.solution(moves)
 
     def start(self, problem: FleetProblem) -> FleetSolution:
         """Return the best start; see `solve` for errors."""
-        return replace(self, time_budget_ms=None, move_budget=0).solve(problem)
+        return self._begun(problem).solution(0)
+
+    def _begun(self, problem: FleetProblem) -> "_Hunt":
+        """Deal requests out, and bring each queue into the best order that takes no search."""
+        if not problem.snapshot.engines:
+            raise ValueError("a fleet must have an engine at least")
+        if problem.objective.kind == "g":
+            raise ValueError("objective.kind must not be g: that is for one engine")
+        hunt = _Hunt(problem, self.horizon)
+        hunt.polish(_NO_SEARCH)
+        return hunt
 
     def _schedule(self, began: float) -> Schedule:
         """Return how long, and how boldly, all queues are searched together."""
