@@ -223,6 +223,16 @@ def test_after_the_first_byte_the_stream_ends_with_an_error_event() -> None:
     asyncio.run(main())
 
 
+async def nobody_is_there(client: aiohttp.ClientSession) -> None:
+    """Wait until probes have found out."""
+    for _ in range(3000):
+        async with client.get("/health") as got:
+            if got.status == 503:
+                return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
 def test_models_of_all_and_health_of_any() -> None:
     async def main() -> None:
         async with (
@@ -237,12 +247,7 @@ def test_models_of_all_and_health_of_any() -> None:
                 assert got.status == 200
         gone = [f"http://127.0.0.1:{free_port('127.0.0.1', 0)}" for _ in range(2)]
         async with fleet(gone) as client:
-            for _ in range(100):
-                async with client.get("/health") as got:
-                    if got.status == 503:
-                        break
-                await asyncio.sleep(0.02)
-            assert got.status == 503
+            await nobody_is_there(client)
             async with client.get("/v1/models") as got:
                 assert got.status == 502
 
@@ -254,7 +259,7 @@ def test_who_waits_is_served_when_a_replica_comes_back() -> None:
         port = free_port("127.0.0.1", 0)
         urls = [f"http://127.0.0.1:{free_port('127.0.0.1', 0)}", f"http://127.0.0.1:{port}"]
         async with fleet(urls) as client:
-            await asyncio.sleep(0.3)  # until probes have found nobody
+            await nobody_is_there(client)
             waiting = asyncio.create_task(ask(client))
             await asyncio.sleep(0.3)
             assert not waiting.done()
