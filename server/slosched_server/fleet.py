@@ -18,7 +18,6 @@ from slosched.core.request import Request
 from slosched.core.transcript import RecordedTranscript
 from slosched.dispatch import Dispatcher, Replica
 from slosched_server.overload import Overload, RefusedError
-from slosched_server.progress import Progress
 from slosched_server.upstream import (
     Job,
     Upstream,
@@ -147,10 +146,10 @@ class FleetUpstream:
 
     def _patience(self, job: Job) -> float:
         """Until when a request may wait, s: of a class that is refused, not beyond its limits."""
-        until = job.arrival + self._overload.max_wait_s
+        seconds = self._overload.max_wait_s
         if job.tag.slo_class in self._overload.rejects:
-            until = min(until, job.arrival + min(job.tag.slo.ttft, job.tag.slo.e2e))
-        return until
+            seconds = min(seconds, job.tag.slo.ttft, job.tag.slo.e2e)
+        return job.progress.arrival + seconds
 
     # -- one request ---------------------------------------------------------------------------
 
@@ -161,24 +160,22 @@ class FleetUpstream:
         began = time.monotonic()
         while True:
             replica = await self._bound(request_id, job)
-            queued = time.monotonic() - began
-            attempt = AsyncExitStack()
+            job.progress.queued = time.monotonic() - began
             try:
-                upstream = self._upstreams[replica.name]
-                answer = await attempt.enter_async_context(upstream.send(request))
-                first = await anext(answer.body, b"")
-                if answer.status not in _TRY_ELSEWHERE or not self._put_back(request_id):
-                    await stack.enter_async_context(attempt)
-                    name = (REPLICA_HEADER, replica.name.encode())
-                    return UpstreamAnswer(
-                        answer.status, [*answer.headers, name], _after(first, answer.body), queued
-                    )
-                log.warning("sent elsewhere", replica=replica.name, status=answer.status)
+                async with AsyncExitStack() as attempt:
+                    upstream = self._upstreams[replica.name]
+                    answer = await attempt.enter_async_context(upstream.send(request))
+                    first = await anext(answer.body, b"")
+                    if answer.status not in _TRY_ELSEWHERE or not self._put_back(request_id):
+                        await stack.enter_async_context(attempt.pop_all())
+                        name = (REPLICA_HEADER, replica.name.encode())
+                        headers = [*answer.headers, name]
+                        return UpstreamAnswer(answer.status, headers, _after(first, answer.body))
+                    log.warning("sent elsewhere", replica=replica.name, status=answer.status)
             except UpstreamError as error:
                 self._lost(replica, error)
                 if not self._put_back(request_id):
                     raise
-            await attempt.aclose()
 
     def _waits(self, request_id: str) -> "asyncio.Future[Replica]":
         """Let a request hear to whom it is bound; it may be so at once."""
@@ -205,15 +202,13 @@ class FleetUpstream:
         self, request_id: str, job: Job, answer: UpstreamAnswer
     ) -> AsyncIterator[bytes]:
         """Pass an answer on, and tell the dispatcher of its tokens."""
-        progress, tail, told = Progress(job.arrival, job.stream), b"", 0
+        progress, tail, told = job.progress, b"", 0
         async for chunk in answer.body:
-            now = time.monotonic()
-            progress.chunk(chunk, now)
-            if progress.events > told:
-                told = progress.events
-                self.dispatcher.on_token(request_id, told, now)
             tail = (tail + chunk)[-_TAIL:]
             yield chunk
+            if progress.events > told:
+                told = progress.events
+                self.dispatcher.on_token(request_id, told, progress.last)
         if answer.status == 200:
             counted = _COUNTED.findall(tail)
             tokens = int(counted[-1]) if counted else max(told, 1)
@@ -308,6 +303,6 @@ def _request(request_id: str, job: Job) -> Request:
     size, tag = job.size, job.tag
     transcript = None if size.prompt is None else RecordedTranscript(size.prompt, "", 0)
     return Request(
-        request_id, job.arrival, size.input_tokens, tag.slo, tag.slo_class, tag.tenant,
+        request_id, job.progress.arrival, size.input_tokens, tag.slo, tag.slo_class, tag.tenant,
         size.max_tokens, prompt=size.prompt, transcript=transcript,
     )  # fmt: skip

@@ -11,7 +11,8 @@ from slosched.core.errors import TagError
 from slosched.core.tags import Tagger
 from slosched_server.body import ClientGoneError, read_body
 from slosched_server.errors import ApiError, bad_request, bad_tag
-from slosched_server.headers import TaggedRequest, tag_request
+from slosched_server.hangup import until_gone
+from slosched_server.headers import tag_request
 from slosched_server.metrics import Metrics
 from slosched_server.progress import Progress
 from slosched_server.relay import Relay, send_error
@@ -63,23 +64,17 @@ class Completions:
         except ClientGoneError:
             pass
         else:
-            job = Job(tagged.tag, tagged.size, tagged.stream, arrival)
+            job = Job(tagged.tag, tagged.size, Progress(arrival, tagged.stream))
             request = UpstreamRequest(scope["method"], target, headers, tagged.body, job)
-            await self._relay(request, tagged, arrival, receive, send)
+            await self._relay(request, job, receive, send)
 
     async def _relay(
-        self,
-        request: UpstreamRequest,
-        tagged: TaggedRequest,
-        arrival: float,
-        receive: Receive,
-        send: Send,
+        self, request: UpstreamRequest, job: Job, receive: Receive, send: Send
     ) -> None:
-        tag = tagged.tag
-        progress = Progress(arrival, tagged.stream)
+        tag, progress = job.tag, job.progress
         relay = Relay(self._upstream, progress, ((b"x-slosched-class", tag.slo_class.encode()),))
         try:
-            await _until_gone(relay, request, receive, send)
+            await until_gone(relay.run(request, send), receive)
         except asyncio.CancelledError:
             # The server's own stop: this task ends here either way, and its last words would
             # be a traceback for each request.
@@ -102,21 +97,7 @@ class PassThrough:
             await send_error(error, (), send)
             return
         relay = Relay(self._upstream, Progress(time.monotonic()))
-        await _until_gone(relay, request, receive, send)
-
-
-async def _until_gone(relay: Relay, request: UpstreamRequest, receive: Receive, send: Send) -> None:
-    """Relay until the answer ends or the client hangs up, whichever is first."""
-    async with asyncio.TaskGroup() as group:
-        work = group.create_task(relay.run(request, send))
-        watch = group.create_task(_cancel_when_gone(receive, work))
-        work.add_done_callback(lambda _: watch.cancel())
-
-
-async def _cancel_when_gone(receive: Receive, work: asyncio.Task[None]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    work.cancel()
+        await until_gone(relay.run(request, send), receive)
 
 
 def _target(scope: Scope) -> str:

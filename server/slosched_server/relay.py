@@ -47,7 +47,6 @@ class Relay:
         sent = time.monotonic()
         try:
             async with self.upstream.send(request) as answer:
-                self.progress.queued = answer.queued
                 timing = _server_timing(self.progress, sent, time.monotonic())
                 head = self._head(answer, timing)
                 async for chunk in answer.body:
@@ -56,13 +55,13 @@ class Relay:
                     await self._begin(head, send)
                     self.progress.chunk(chunk, time.monotonic())
                     self._gap = chunk.endswith(b"\n\n")
-                    await send(_body(chunk, more=True))
+                    await send(body_message(chunk, more=True))
                 await self._begin(head, send)
                 self.progress.outcome = _outcome(answer.status)
         except UpstreamError as error:
             await self._fail(error, send)
             return
-        await send(_body(b"", more=False))
+        await send(body_message(b"", more=False))
 
     def _head(self, answer: UpstreamAnswer, timing: bytes) -> Message:
         names = {name.lower(): value for name, value in answer.headers}
@@ -90,7 +89,7 @@ class Relay:
             await send_error(unreachable(), self.headers, send)
         elif self._events:
             cut = b"" if self._gap else b"\n\n"
-            await send(_body(cut + broken_off().event(), more=False))
+            await send(body_message(cut + broken_off().event(), more=False))
         # Otherwise the body stays unfinished, at which the server cuts the connection: the client
         # must not take half an answer for a whole one.
 
@@ -100,10 +99,11 @@ async def send_error(error: ApiError, headers: Sequence[tuple[bytes, bytes]], se
     body = error.body()
     own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": error.status, "headers": [*own, *headers]})
-    await send(_body(body, more=False))
+    await send(body_message(body, more=False))
 
 
-def _body(data: bytes, *, more: bool) -> Message:
+def body_message(data: bytes, *, more: bool) -> Message:
+    """Write a piece of an answer's body as ASGI has it."""
     return {"type": "http.response.body", "body": data, "more_body": more}
 
 

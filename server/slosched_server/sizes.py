@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-CHARACTERS_PER_TOKEN = 4
+from slosched.core.transcript import CHARACTERS_PER_TOKEN
+
 _BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from slosched.core.errors import SloschedError
 from slosched.core.tags import Tag
+from slosched_server.progress import Progress
 from slosched_server.sizes import Size
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -42,16 +43,14 @@ class Job:
         What it asks for.
     size
         How large it is.
-    stream
-        Whether it is answered token by token.
-    arrival
-        When it came, in seconds of a monotonic clock.
+    progress
+        How far its answer has come; each piece is counted by whoever reads it, before it asks for
+        the next.
     """
 
     tag: Tag
     size: Size
-    stream: bool
-    arrival: float
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +69,11 @@ class UpstreamRequest:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamAnswer:
-    """What comes back; reading `body` raises `UpstreamError` where the engine breaks off.
-
-    `queued` are the seconds that the request waited before it was sent.
-    """
+    """What comes back; reading `body` raises `UpstreamError` where the engine breaks off."""
 
     status: int
     headers: RawHeaders
     body: AsyncIterator[bytes]
-    queued: float = 0.0
 
 
 class Upstream(Protocol):

@@ -12,6 +12,7 @@ from slosched.config.engine import EngineSettings
 from slosched.config.profile import load_profile
 from slosched.core.protocols import Predictor
 from slosched.core.snapshot import EngineLimits
+from slosched.core.url import check_root
 from slosched.dispatch import Dispatcher, Replica
 from slosched.dispatch.assignments.fewest_outstanding import FewestOutstanding
 from slosched.dispatch.assignments.largest_memory import LargestMemory
@@ -25,15 +26,6 @@ from slosched_server.overload import Overload
 from slosched_solvers.fleet import FleetAnneal
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-
-
-def _root(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"must be like http://127.0.0.1:8001, got {url!r}")
-    if parts.query or parts.fragment or parts.path.rstrip("/").endswith("/v1"):
-        raise ValueError(f"must be the server's root, without /v1, got {url!r}")
-    return url.rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class ReplicaSettings(BaseModel):
 
     model_config = _STRICT
 
-    url: Annotated[str, AfterValidator(_root)]
+    url: Annotated[str, AfterValidator(check_root)]
     name: str = ""
     profile: str | None = None
     max_num_seqs: int | None = Field(default=None, ge=1)

@@ -46,6 +46,10 @@ class FleetSnapshot:
     def __len__(self) -> int:
         return len(self.live)
 
+    def as_one(self) -> Snapshot:
+        """Return all requests as if the first engine had them; their rows are these, no copies."""
+        return Snapshot(self.now, self.live, self.engines[0].limits, self.engines[0].latency)
+
     def only(self, rows: IntArray) -> "FleetSnapshot":
         """Return the same with some of the requests; a copy."""
         return replace(self, live=self.live[rows], bound=self.bound[rows])

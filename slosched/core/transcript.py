@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+CHARACTERS_PER_TOKEN = 4  # about, for whoever has no tokenizer
+
 
 class Said(NamedTuple):
     """A prompt and the beginning of its answer.

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slosched.core.snapshot import Snapshot
 from slosched.dispatch.job import FleetJob
 
 _OF_ITS_WEIGHT = 0.5  # that letting somebody in may cost; misses cost a whole weight
@@ -37,9 +36,7 @@ class AdmissionJob:
         if problem.objective.kind != "attainment":
             return True
         of = problem.snapshot
-        engine = of.engines[0]
-        one = Snapshot(of.now, of.live, engine.limits, engine.latency)
-        if self.job.experience.predict(one, self.job.due, self.job.requests):
+        if self.job.experience.predict(of.as_one(), self.job.due, self.job.requests):
             return True
         of.live["length"] = of.live["long"]
         whole = replace(problem, robust=False)

@@ -9,7 +9,6 @@ import numpy as np
 from slosched.core.fleet import FleetProblem, FleetSolution, FleetSolver
 from slosched.core.plan import Plan
 from slosched.core.request import Request
-from slosched.core.snapshot import Snapshot
 from slosched.core.types import IntArray
 from slosched.dispatch.replica import Replica
 from slosched.planner.experience import Experience, Mishap
@@ -48,9 +47,8 @@ class FleetJob:
         began = perf_counter()
         mishaps: list[Mishap] = []
         of = self.problem.snapshot
-        engine = of.engines[0]
         try:
-            one = Snapshot(of.now, of.live, engine.limits, engine.latency)
+            one = of.as_one()
             mishaps += self.experience.learn(one, self.rows)
             mishaps += self.experience.predict(one, self.due, self.requests)
             found = self.solver.solve(self.problem)

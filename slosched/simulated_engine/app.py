@@ -16,13 +16,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from slosched.sim.engine import SimulatedEngine
-from slosched.simulated_engine.asked import Chat, Completion, read_chat, read_completion
+from slosched.simulated_engine.asked import Chat, Completion, read_chat, read_completion, refusal
 from slosched.simulated_engine.faults import Fault, Faults, die
 from slosched.simulated_engine.serving import Service
 from slosched.version import __version__
 from slosched_server.body import ClientGoneError, read_body
-from slosched_server.errors import ApiError, bad_request, plain_http
-from slosched_server.relay import send_error
+from slosched_server.errors import ApiError, plain_http
+from slosched_server.hangup import until_gone
+from slosched_server.relay import body_message, send_error
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _DIE_AFTER_S = 0.02  # so that whoever asked for it hears that it was understood
@@ -78,10 +79,7 @@ class _Completions:
         except ClientGoneError:
             pass
         else:
-            async with asyncio.TaskGroup() as group:
-                work = group.create_task(self._answer(asked, scope, send))
-                watch = group.create_task(_cancel_when_gone(receive, work))
-                work.add_done_callback(lambda _: watch.cancel())
+            await until_gone(self._answer(asked, scope, send), receive)
 
     async def _answer(self, asked: Chat | Completion, scope: Scope, send: Send) -> None:
         kind = b"text/event-stream; charset=utf-8" if asked.stream else b"application/json"
@@ -91,12 +89,12 @@ class _Completions:
                 if not begun:
                     await send(_start(kind))
                     begun = True
-                await send(_body(piece, more=True))
+                await send(body_message(piece, more=True))
                 await self._faults.awake()
         except ApiError as error:
             await send_error(error, (), send)
         else:
-            await send(_body(b"", more=False))
+            await send(body_message(b"", more=False))
 
 
 class _Routes:
@@ -135,9 +133,7 @@ class _Routes:
             try:
                 self.break_(Fault.model_validate_json(await request.body()))
             except ValidationError as error:
-                first = error.errors(include_url=False, include_input=False)[0]
-                where = ".".join(map(str, first["loc"])) or "body"
-                return bad_request(f"{where}: {first['msg']}", where).response()
+                return refusal(error).response()
         return _json(self.faults.fault.model_dump())
 
     def break_(self, fault: Fault) -> None:
@@ -157,18 +153,8 @@ def _refused() -> ApiError:
     return ApiError(503, "refused: a fault that was asked for", "fault", kind="api_error")
 
 
-async def _cancel_when_gone(receive: Receive, work: asyncio.Task[None]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    work.cancel()
-
-
 def _start(kind: bytes) -> dict[str, Any]:
     return {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]}
-
-
-def _body(data: bytes, *, more: bool) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": data, "more_body": more}
 
 
 def _json(content: object) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from slosched.traces.sharegpt import CHARACTERS_PER_TOKEN
+from slosched.core.transcript import CHARACTERS_PER_TOKEN
 from slosched_server.errors import ApiError, bad_request
 
 Count = Annotated[int, Field(ge=1)]
@@ -97,9 +97,14 @@ def _read(form: TypeAdapter[_Form], body: bytes) -> _Form:
     except orjson.JSONDecodeError as error:
         raise bad_request(f"the body is not valid JSON: {error}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(step) for step in first["loc"]) or "body"
-        raise ApiError(400, f"{name}: {first['msg']}", "invalid_request", param=name) from None
+        raise refusal(error) from None
+
+
+def refusal(error: ValidationError) -> ApiError:
+    """Say what is wrong first with a body, and where."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = ".".join(str(step) for step in first["loc"]) or "body"
+    return bad_request(f"{name}: {first['msg']}", name)
 
 
 def token_count(prompt: Prompt) -> int:

@@ -16,10 +16,10 @@ from typing import BinaryIO, NamedTuple
 import structlog
 
 from slosched.core.errors import TraceError
+from slosched.core.transcript import CHARACTERS_PER_TOKEN
 from slosched.traces.lines import BadLineError, shorten
 from slosched.traces.record import TraceRecord
 
-CHARACTERS_PER_TOKEN = 4
 _CHUNK = 1 << 20  # bytes
 # The decoder reports a word or escape that is cut off at its start: "\ud83d\ude00", "false".
 _LONGEST_ATOM = 12

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
 
@@ -23,24 +24,32 @@ TAGGER = Tagger(CLASSES, "interactive")
 
 
 @asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serve an application on a free port; gives the URL."""
+    listener = listen("127.0.0.1", 0)
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, server_header=False, date_header=False
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server._serve([listener]))
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        await running
+
+
+@asynccontextmanager
 async def front_end(
     engine_url: str, settings: ServerSettings | None = None, tagger: Tagger = TAGGER
 ) -> AsyncIterator[str]:
     """Serve before an engine; gives the URL."""
     settings = settings or ServerSettings()
-    listener = listen("127.0.0.1", 0)
-    async with HttpUpstream(engine_url, settings.connect_timeout_s) as upstream:
-        app = create_app(settings, tagger, upstream)
-        config = uvicorn.Config(
-            app, lifespan="off", log_config=None, server_header=False, date_header=False
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server._serve([listener]))
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = server.force_exit = True
-            await serving
+    async with (
+        HttpUpstream(engine_url, settings.connect_timeout_s) as upstream,
+        serving(create_app(settings, tagger, upstream)) as url,
+    ):
+        yield url
 
 
 @contextmanager

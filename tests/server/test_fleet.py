@@ -1,6 +1,7 @@
 """The front end before several replicas: one queue, late binding, and replicas that fail."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -8,16 +9,15 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-import uvicorn
 
 from slosched.config.load import load
 from slosched_server.app import create_app
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
-from slosched_server.listen import free_port, listen
+from slosched_server.listen import free_port
 from slosched_server.settings import ServerSettings
 from tests.server.fake_engine import FakeEngine, answer, die, stream
-from tests.server.front_end import TAGGER
+from tests.server.front_end import TAGGER, serving
 from tests.simulated_engine.serve import simulated
 
 COMPLETIONS = "/v1/completions"
@@ -29,7 +29,6 @@ async def fleet(urls: Sequence[str], *overrides: str) -> AsyncIterator[aiohttp.C
     """Serve before replicas of four slots; gives a client."""
     replicas = [{"url": url, "name": f"r{i}", "max_num_seqs": 4} for i, url in enumerate(urls)]
     settings = load(None, [f"fleet.replicas={orjson.dumps(replicas).decode()}", *overrides])
-    listener = listen("127.0.0.1", 0)
     async with AsyncExitStack() as stack:
         upstreams = {
             replica.called: await stack.enter_async_context(HttpUpstream(replica.url, 5.0))
@@ -44,15 +43,10 @@ async def fleet(urls: Sequence[str], *overrides: str) -> AsyncIterator[aiohttp.C
                 overload=settings.overload(),
             )
         )
-        app = create_app(ServerSettings(), TAGGER, upstream)
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
-        serving = asyncio.create_task(server._serve([listener]))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        try:
-            yield await stack.enter_async_context(aiohttp.ClientSession(url))
-        finally:
-            server.should_exit = server.force_exit = True
-            await serving
+        url = await stack.enter_async_context(
+            serving(create_app(ServerSettings(), TAGGER, upstream))
+        )
+        yield await stack.enter_async_context(aiohttp.ClientSession(url))
 
 
 async def ask(client: aiohttp.ClientSession, **body: Any) -> tuple[int, str, bytes]:
@@ -269,6 +263,31 @@ def test_who_waits_is_served_when_a_replica_comes_back() -> None:
             assert not waiting.done()
             async with FakeEngine(answer(b"{}"), port):
                 assert (await waiting)[:2] == (200, "r1")
+
+    asyncio.run(main())
+
+
+def test_who_hangs_up_before_the_first_byte_is_hung_up_on_at_the_engine() -> None:
+    """At once, whoever collects garbage and when: that is how vLLM learns to abort."""
+
+    async def main() -> None:
+        async with (
+            FakeEngine(_forever) as one,
+            FakeEngine(_forever) as two,
+            fleet([one.url, two.url]) as client,
+        ):
+            asking = asyncio.create_task(ask(client))
+            await Sent(one, two).reach(1)
+            gc.disable()
+            try:
+                asking.cancel()
+                gone = [asyncio.create_task(engine.gone.acquire()) for engine in (one, two)]
+                done, late = await asyncio.wait(gone, timeout=20, return_when="FIRST_COMPLETED")
+                assert done
+            finally:
+                gc.enable()
+            for task in late:
+                task.cancel()
 
     asyncio.run(main())
 

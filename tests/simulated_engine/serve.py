@@ -1,17 +1,14 @@
 """A simulated engine's server on a free port, in this process's loop."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
-
-import uvicorn
 
 from slosched.config.load import load
 from slosched.simulated_engine.faults import Fault
 from slosched.simulated_engine.lengths import Lengths
 from slosched.simulated_engine.run import Serving, build
-from slosched_server.listen import listen
+from tests.server.front_end import serving
 
 # 20 ms a step, 0.1 ms a prompt token.
 PROFILE = (
@@ -25,16 +22,11 @@ async def simulated(
 ) -> AsyncIterator[str]:
     """Serve; gives the URL."""
     settings = load(None, ["engine.scheduler=vllm-fcfs", *overrides])
-    engine, listener = settings.online_engine(), listen("127.0.0.1", 0)
-    serving = Serving(
+    engine = settings.online_engine()
+    described = Serving(
         "127.0.0.1", 0, "simulated", speed, 4096, lengths=Lengths(**more), fault=fault
     )
-    app = build(engine, settings.limits(), settings.tagger(), serving)
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
-    running = asyncio.create_task(server._serve([listener]))
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = server.force_exit = True
-        await running
-        engine.close()
+    app = build(engine, settings.limits(), settings.tagger(), described)
+    with closing(engine):
+        async with serving(app) as url:
+            yield url
