@@ -6,19 +6,22 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from slosched.core.tags import Tagger
+from slosched_server.admin import Admin
 from slosched_server.errors import not_ready, plain_http
 from slosched_server.metrics import Metrics
 from slosched_server.proxy import Completions, PassThrough
+from slosched_server.rules import RulesInForce
 from slosched_server.settings import ServerSettings
 from slosched_server.upstream import Upstream, healthy
 
 
 def create_app(
     settings: ServerSettings,
-    tagger: Tagger,
+    in_force: RulesInForce,
     upstream: Upstream,
     registry: CollectorRegistry | None = None,
+    *,
+    admin: Admin | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -26,22 +29,25 @@ def create_app(
     ----------
     settings
         Limits and timeouts.
-    tagger
-        Reads what requests ask for.
+    in_force
+        What requests are held to.
     upstream
         The engine.
     registry
         Where the metrics live; a fresh one by default.
+    admin
+        What may be done while it serves; nothing by default.
     """
     metrics = Metrics(registry or CollectorRegistry())
     app = FastAPI(
         title="slosched", redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
     )
-    completions = Completions(tagger, upstream, metrics, settings.max_body_bytes)
+    completions = Completions(in_force, upstream, metrics, settings.max_body_bytes)
     app.router.routes += [
         Route("/v1/chat/completions", completions, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
         Route("/v1/models", PassThrough(upstream), methods=["GET"]),
+        *(admin.routes() if admin else ()),
     ]
 
     @app.get("/health")

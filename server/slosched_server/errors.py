@@ -59,6 +59,16 @@ def bad_request(message: str, param: str | None = None) -> ApiError:
     return ApiError(400, message, "invalid_request", param=param)
 
 
+def not_found(message: str) -> ApiError:
+    """Say that there is no such thing."""
+    return ApiError(404, message, "not_found")
+
+
+def conflict(message: str) -> ApiError:
+    """Say that there is such a thing already."""
+    return ApiError(409, message, "conflict")
+
+
 def body_too_large(limit_bytes: int) -> ApiError:
     """Refuse a body above `max_body_bytes`."""
     return ApiError(413, f"the body is larger than {limit_bytes} bytes", "body_too_large")

@@ -1,8 +1,9 @@
 """From a client's request to a tagged one: what it asks for goes into the body for the engine."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -22,8 +23,8 @@ class TaggedRequest:
     ----------
     tag
         What it asks for.
-    body
-        The client's body, with the tag in `vllm_xargs`.
+    write
+        Writes the client's body with a tag in `vllm_xargs`.
     stream
         Whether the client wants the answer token by token.
     size
@@ -31,7 +32,7 @@ class TaggedRequest:
     """
 
     tag: Tag
-    body: bytes
+    write: Callable[[Tag], bytes]
     stream: bool
     size: Size
 
@@ -56,19 +57,23 @@ def tag_request(
         raise bad_request("the body must be a JSON object")
     tag = tagger.read(headers, fields.get(SERVICE_TIER))
     streams = fields.get("stream") is True
-    return TaggedRequest(tag, _with_xargs(body, fields, tag), streams, size(fields))
+    client_xargs = _client_xargs(fields) if XARGS in fields else None
+    write = partial(_with_xargs, body, client_xargs, bool(fields))
+    return TaggedRequest(tag, write, streams, size(fields))
 
 
-def _with_xargs(body: bytes, fields: Mapping[str, object], tag: Tag) -> bytes:
-    if XARGS in fields:
+def _with_xargs(
+    body: bytes, client_xargs: Mapping[str, object] | None, has_fields: bool, tag: Tag
+) -> bytes:
+    if client_xargs is not None:
         # Rare, and the only case that writes the body anew: a second key of the same name would
         # leave it to the engine's JSON parser which of the two counts.
         # json, not orjson: whole numbers of more than 64 bits keep their value.
-        tagged = {**json.loads(body), XARGS: {**_client_xargs(fields), **to_xargs(tag)}}
+        tagged = {**json.loads(body), XARGS: {**client_xargs, **to_xargs(tag)}}
         return json.dumps(tagged, separators=(",", ":")).encode()
     # Spliced in, so that every byte of the client's stays: no number is spelled anew.
     start = body.index(b"{") + 1
-    comma = b"," if fields else b""
+    comma = b"," if has_fields else b""
     return b'%b"%b":%b%b%b' % (
         body[:start],
         XARGS.encode(),

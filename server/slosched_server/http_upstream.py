@@ -71,7 +71,7 @@ class HttpUpstream:
             response = await self._session.request(
                 request.method,
                 URL(self._root + request.target, encoded=True),
-                data=request.body or None,
+                data=request.payload() or None,
                 headers=_outgoing(request.headers),
                 allow_redirects=False,
             )

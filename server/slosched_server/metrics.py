@@ -2,8 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from slosched.core.slo import Slo
-from slosched_server.progress import Progress
+from slosched_server.upstream import Job
 
 # Stands in for the class of a request that was refused before it had one.
 NO_CLASS = "unknown"
@@ -30,6 +29,12 @@ class Metrics:
             ("slo_class", "type"),
             registry=registry,
         )
+        self._downgrades = Counter(
+            "slosched_requests_downgraded",
+            "Requests served as another class than they asked for.",
+            ("slo_class", "served_as"),
+            registry=registry,
+        )
         self._latencies = {
             name: Histogram(
                 f"slosched_request_{name}_seconds",
@@ -50,8 +55,14 @@ class Metrics:
         """Count a request that was refused before it had a class."""
         self._requests.labels(NO_CLASS, "rejected").inc()
 
-    def end(self, slo_class: str, slo: Slo, progress: Progress, now: float) -> None:
-        """Count a request that ended at `now`, in seconds of the clock of its arrival."""
+    def end(self, job: Job, now: float) -> None:
+        """Count a request that ended at `now`, in seconds of the clock of its arrival.
+
+        It counts as what it was served as.
+        """
+        slo_class, slo, progress = job.tag.slo_class, job.tag.slo, job.progress
+        if job.asked:
+            self._downgrades.labels(job.asked, slo_class).inc()
         self._requests.labels(slo_class, progress.outcome).inc()
         if progress.outcome not in ("finished", "cancelled"):
             return

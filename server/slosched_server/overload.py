@@ -1,9 +1,11 @@
 """What happens to requests that there is no room for: bounds of the queue, and who is refused."""
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, inf
 
+from slosched.core.slo import SloClass
 from slosched_server.errors import ApiError
 from slosched_server.upstream import UpstreamError
 
@@ -16,6 +18,8 @@ class Overload:
     ----------
     rejects
         Classes whose requests are refused if they would be late, or make others late.
+    downgrades
+        Classes whose requests are then served as another one instead, by name.
     max_waiting, max_waiting_tokens
         Requests, and tokens of prompts, that may wait.
     max_wait_s
@@ -28,6 +32,7 @@ class Overload:
     """
 
     rejects: AbstractSet[str] = frozenset()
+    downgrades: Mapping[str, SloClass] = field(default_factory=dict)
     max_waiting: int = 4096
     max_waiting_tokens: float = inf
     max_wait_s: float = 600.0
@@ -38,6 +43,10 @@ class Overload:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.max_wait_s > 0:
             raise ValueError(f"max_wait_s must be greater than 0, got {self.max_wait_s}")
+
+    def guards(self, slo_class: str) -> bool:
+        """Whether a class is kept from being late."""
+        return slo_class in self.rejects or slo_class in self.downgrades
 
 
 class RefusedError(UpstreamError):

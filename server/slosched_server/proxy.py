@@ -8,7 +8,6 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from slosched.core.errors import TagError
-from slosched.core.tags import Tagger
 from slosched_server.body import ClientGoneError, read_body
 from slosched_server.errors import ApiError, bad_request, bad_tag
 from slosched_server.hangup import until_gone
@@ -16,6 +15,7 @@ from slosched_server.headers import tag_request
 from slosched_server.metrics import Metrics
 from slosched_server.progress import Progress
 from slosched_server.relay import Relay, send_error
+from slosched_server.rules import RulesInForce
 from slosched_server.upstream import Job, RawHeaders, Upstream, UpstreamRequest
 
 log = structlog.get_logger()
@@ -32,8 +32,8 @@ class Completions:
 
     Parameters
     ----------
-    tagger
-        Reads what a request asks for.
+    in_force
+        How requests are read.
     upstream
         Who answers it.
     metrics
@@ -43,9 +43,9 @@ class Completions:
     """
 
     def __init__(
-        self, tagger: Tagger, upstream: Upstream, metrics: Metrics, max_body_bytes: int
+        self, in_force: RulesInForce, upstream: Upstream, metrics: Metrics, max_body_bytes: int
     ) -> None:
-        self._tagger = tagger
+        self._in_force = in_force
         self._upstream = upstream
         self._metrics = metrics
         self._limit = max_body_bytes
@@ -56,7 +56,7 @@ class Completions:
         try:
             target, headers = _target(scope), _forwarded(scope)
             body = await read_body(scope, receive, self._limit)
-            tagged = tag_request(self._tagger, scope["headers"], body)
+            tagged = tag_request(self._in_force.rules.tagger, scope["headers"], body)
         except (ApiError, TagError) as error:
             self._metrics.refuse()
             answer = bad_tag(error) if isinstance(error, TagError) else error
@@ -64,15 +64,14 @@ class Completions:
         except ClientGoneError:
             pass
         else:
-            job = Job(tagged.tag, tagged.size, Progress(arrival, tagged.stream))
-            request = UpstreamRequest(scope["method"], target, headers, tagged.body, job)
+            job = Job(tagged.tag, tagged.size, Progress(arrival, tagged.stream), tagged.write)
+            request = UpstreamRequest(scope["method"], target, headers, job=job)
             await self._relay(request, job, receive, send)
 
     async def _relay(
         self, request: UpstreamRequest, job: Job, receive: Receive, send: Send
     ) -> None:
-        tag, progress = job.tag, job.progress
-        relay = Relay(self._upstream, progress, ((b"x-slosched-class", tag.slo_class.encode()),))
+        relay = Relay(self._upstream, job.progress, job)
         try:
             await until_gone(relay.run(request, send), receive)
         except asyncio.CancelledError:
@@ -80,7 +79,7 @@ class Completions:
             # be a traceback for each request.
             log.warning("cut off by the stop of the server")
         finally:
-            self._metrics.end(tag.slo_class, tag.slo, progress, time.monotonic())
+            self._metrics.end(job, time.monotonic())
 
 
 class PassThrough:

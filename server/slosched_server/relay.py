@@ -11,6 +11,7 @@ from slosched_server.errors import ApiError, broken_off, unreachable
 from slosched_server.overload import RefusedError
 from slosched_server.progress import Outcome, Progress
 from slosched_server.upstream import (
+    Job,
     RawHeaders,
     Upstream,
     UpstreamAnswer,
@@ -19,6 +20,9 @@ from slosched_server.upstream import (
 )
 
 log = structlog.get_logger()
+
+CLASS_HEADER = b"x-slosched-class"
+DOWNGRADED_HEADER = b"x-slosched-downgraded-from"
 
 
 @dataclass(slots=True)
@@ -31,13 +35,13 @@ class Relay:
         Who answers.
     progress
         Told of each chunk and of the outcome.
-    headers
-        Take the place of the engine's own of the same names.
+    job
+        What is answered, if the engine has to work on it; the answer says as what.
     """
 
     upstream: Upstream
     progress: Progress
-    headers: RawHeaders = ()
+    job: Job | None = None
     _begun: bool = False
     _events: bool = False
     _gap: bool = True
@@ -68,10 +72,20 @@ class Relay:
         # A length that was promised leaves no room for an error event at the end.
         is_stream = names.get(b"content-type", b"").startswith(b"text/event-stream")
         self._events = is_stream and b"content-length" not in names
-        ours = {name for name, _ in self.headers}
-        theirs = [(name, value) for name, value in answer.headers if name.lower() not in ours]
-        headers = [*theirs, *self.headers, (b"server-timing", timing)]
+        ours = self._ours()
+        named = {name for name, _ in ours}
+        theirs = [(name, value) for name, value in answer.headers if name.lower() not in named]
+        headers = [*theirs, *ours, (b"server-timing", timing)]
         return {"type": "http.response.start", "status": answer.status, "headers": headers}
+
+    def _ours(self) -> RawHeaders:
+        """Say as what a request is served; these take the place of the engine's own."""
+        if self.job is None:
+            return ()
+        headers = [(CLASS_HEADER, self.job.tag.slo_class.encode())]
+        if self.job.asked:
+            headers.append((DOWNGRADED_HEADER, self.job.asked.encode()))
+        return headers
 
     async def _begin(self, head: Message, send: Send) -> None:
         if not self._begun:
@@ -81,12 +95,12 @@ class Relay:
     async def _fail(self, error: UpstreamError, send: Send) -> None:
         if isinstance(error, RefusedError):
             self.progress.outcome = "shed"
-            await send_error(error.answer, (*self.headers, error.retry_after), send)
+            await send_error(error.answer, (*self._ours(), error.retry_after), send)
             return
         self.progress.outcome = "failed"
         log.warning("engine broke off" if self._begun else "engine unreachable", reason=str(error))
         if not self._begun:
-            await send_error(unreachable(), self.headers, send)
+            await send_error(unreachable(), self._ours(), send)
         elif self._events:
             cut = b"" if self._gap else b"\n\n"
             await send(body_message(cut + broken_off().event(), more=False))

@@ -4,23 +4,26 @@ import asyncio
 import math
 import signal
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from slosched.core.tags import Tagger
 from slosched.dispatch import Dispatcher
+from slosched_server.admin import Admin
 from slosched_server.app import create_app
 from slosched_server.child import EngineCommand
+from slosched_server.control import Control
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
-from slosched_server.overload import Overload
+from slosched_server.members import Members
+from slosched_server.rules import RulesSource
 from slosched_server.settings import ServerSettings
 from slosched_server.supervisor import Supervisor
 from slosched_server.upstream import Upstream
@@ -31,16 +34,6 @@ log = structlog.get_logger()
 _SAME_SIGNAL_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class FleetUrls:
-    """Where replicas are, by name, seconds between probes and between plans, and bounds."""
-
-    urls: Mapping[str, str]
-    probe_every_s: float
-    plan_every_s: float
-    overload: Overload
-
-
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -48,112 +41,104 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run_gateway(settings: ServerSettings, tagger: Tagger, upstream_url: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What is served, and where."""
+
+    settings: ServerSettings
+    control: Control
+    listener: socket.socket
+
+
+def run_gateway(settings: ServerSettings, source: RulesSource, upstream_url: str) -> None:
     """Serve before an engine that runs already, until SIGINT or SIGTERM.
 
     Raises
     ------
+    SloschedError
+        If the configuration does not fit.
     PortError
         If the port cannot be listened on.
     """
+    control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        asyncio.run(_run(settings, tagger, upstream_url, listener, None))
+        asyncio.run(_run(_Stage(settings, control, listener), upstream_url, None))
 
 
-def run_fleet(
-    settings: ServerSettings, tagger: Tagger, dispatcher: Dispatcher, fleet: FleetUrls
-) -> None:
-    """Serve before many engines that run already, until SIGINT or SIGTERM.
+def run_fleet(settings: ServerSettings, source: RulesSource, dispatcher: Dispatcher) -> None:
+    """Serve before many engines that run already, until SIGINT or SIGTERM; raises as `run_gateway`.
 
     Parameters
     ----------
     dispatcher
-        With all replicas.
-    fleet
-        Where they are, and how often they are looked at.
-
-    Raises
-    ------
-    PortError
-        If the port cannot be listened on.
+        Without replicas: these are in the rules.
     """
+    control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        dispatcher.warm_up()
-        asyncio.run(_run_fleet(settings, tagger, dispatcher, fleet, listener))
-
-
-async def _run_fleet(
-    settings: ServerSettings,
-    tagger: Tagger,
-    dispatcher: Dispatcher,
-    fleet: FleetUrls,
-    listener: socket.socket,
-) -> None:
-    async with AsyncExitStack() as stack:
-        upstreams = {
-            name: await stack.enter_async_context(HttpUpstream(url, settings.connect_timeout_s))
-            for name, url in fleet.urls.items()
-        }
-        upstream = await stack.enter_async_context(
-            FleetUpstream(
-                dispatcher,
-                upstreams,
-                probe_every_s=fleet.probe_every_s,
-                probe_timeout_s=settings.connect_timeout_s,
-                plan_every_s=fleet.plan_every_s,
-                overload=fleet.overload,
-            )
-        )
-        await _serve(settings, tagger, upstream, listener, " ".join(fleet.urls.values()), None)
+        asyncio.run(_run_fleet(_Stage(settings, control, listener), dispatcher))
 
 
 def run_engine(
-    settings: ServerSettings, tagger: Tagger, command: EngineCommand, engine_url: str
+    settings: ServerSettings, source: RulesSource, command: EngineCommand, engine_url: str
 ) -> None:
-    """Start an engine and serve before it, until SIGINT or SIGTERM.
+    """Start an engine and serve before it, until SIGINT or SIGTERM; raises as `run_gateway`.
 
     Raises
     ------
-    PortError
-        If the port cannot be listened on; the engine has not been started then.
     EngineError
         If the engine fails to start, or ends and is not to be restarted again.
     """
+    control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        asyncio.run(_run(settings, tagger, engine_url, listener, command))
+        asyncio.run(_run(_Stage(settings, control, listener), engine_url, command))
 
 
-async def _run(
-    settings: ServerSettings,
-    tagger: Tagger,
-    url: str,
-    listener: socket.socket,
-    command: EngineCommand | None,
-) -> None:
-    async with HttpUpstream(url, settings.connect_timeout_s) as upstream:
-        supervisor = Supervisor(command, upstream, settings) if command else None
-        await _serve(settings, tagger, upstream, listener, url, supervisor)
+async def _run(stage: _Stage, url: str, command: EngineCommand | None) -> None:
+    async with HttpUpstream(url, stage.settings.connect_timeout_s) as upstream:
+        supervisor = Supervisor(command, upstream, stage.settings) if command else None
+        await _serve(stage, upstream, url, supervisor)
+
+
+async def _run_fleet(stage: _Stage, dispatcher: Dispatcher) -> None:
+    timeout_s = stage.settings.connect_timeout_s
+    fleet = stage.control.in_force.rules.fleet
+    assert fleet is not None  # noqa: S101  (whoever has a dispatcher has that)
+    connect = partial(HttpUpstream, connect_timeout_s=timeout_s)
+    async with FleetUpstream(dispatcher, fleet, connect, probe_timeout_s=timeout_s) as upstream:
+        dispatcher.warm_up()
+        stage.control.in_force.listen(upstream.apply)
+        shown = " ".join(upstream.members.urls.values())
+        await _serve(stage, upstream, shown, None, upstream.members)
 
 
 async def _serve(
-    settings: ServerSettings,
-    tagger: Tagger,
+    stage: _Stage,
     upstream: Upstream,
-    listener: socket.socket,
     shown_engine: str,
     supervisor: Supervisor | None,
+    members: Members | None = None,
 ) -> None:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    server = _Server(_uvicorn_config(settings, create_app(settings, tagger, upstream)))
-    serving = asyncio.create_task(server.serve([listener]))
-    host, port = listener.getsockname()[:2]
+    control = stage.control
+    loop.add_signal_handler(signal.SIGHUP, control.reload)
+    admin = Admin(control, members)
+    app = create_app(stage.settings, control.in_force, upstream, admin=admin)
+    server = _Server(_uvicorn_config(stage.settings, app))
+    serving = asyncio.create_task(server.serve([stage.listener]))
+    watching = asyncio.create_task(control.watch())
+    host, port = stage.listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     log.info("listening", url=f"http://{shown}:{port}", engine=shown_engine)
     engine = asyncio.create_task(supervisor.run()) if supervisor else None
-    await _until_stopped(server, serving, engine, signals)
+    try:
+        await _until_stopped(server, serving, engine, signals)
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 async def _until_stopped(

@@ -1,12 +1,13 @@
 """The seam between the front end and an engine: one request out, one streamed answer back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from slosched.core.errors import SloschedError
+from slosched.core.slo import SloClass
 from slosched.core.tags import Tag
 from slosched_server.progress import Progress
 from slosched_server.sizes import Size
@@ -33,31 +34,46 @@ class UpstreamError(SloschedError):
     """The engine could not be reached, or broke off before the end of its answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
     """What a request is about, for whoever chooses among engines.
 
     Parameters
     ----------
     tag
-        What it asks for.
+        What it asks for, or is served as after a downgrade.
     size
         How large it is.
     progress
         How far its answer has come; each piece is counted by whoever reads it, before it asks for
         the next.
+    write
+        Writes the body for the engine under a tag.
+    asked
+        The class that it asked for, if it was downgraded; else "".
     """
 
     tag: Tag
     size: Size
     progress: Progress
+    write: Callable[[Tag], bytes]
+    asked: str = ""
+
+    def downgrade(self, instead: SloClass) -> None:
+        """Make it one of another class, by whose limits it is served."""
+        self.asked = self.asked or self.tag.slo_class
+        self.tag = Tag(instead.name, instead.slo, self.tag.tenant)
+
+    def body(self) -> bytes:
+        """Return the body for the engine."""
+        return self.write(self.tag)
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """What is sent to the engine: `target` is path and query, headers are end-to-end only.
 
-    There is a `job` where the engine has to work on it.
+    There is a `job` where the engine has to work on it, which then knows the body.
     """
 
     method: str
@@ -65,6 +81,10 @@ class UpstreamRequest:
     headers: RawHeaders = ()
     body: bytes = b""
     job: Job | None = None
+
+    def payload(self) -> bytes:
+        """Return the body to send now."""
+        return self.body if self.job is None else self.job.body()
 
 
 @dataclass(frozen=True, slots=True)

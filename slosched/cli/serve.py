@@ -78,6 +78,7 @@ def serve(
         server = _server(settings, host, port)
         _check_ports(server.port, engine_port)
 
+        from slosched.config.live import LiveConfig
         from slosched_server.child import EngineCommand
         from slosched_server.listen import free_port
         from slosched_server.run import run_engine
@@ -87,7 +88,8 @@ def serve(
             engine_arguments(model, engine_port, vllm_args or []),
             engine_environment(config, overrides),
         )
-        run_engine(server, settings.tagger(), command, f"http://{_ENGINE_HOST}:{engine_port}")
+        source = LiveConfig(config, overrides, queue=False)
+        run_engine(server, source, command, f"http://{_ENGINE_HOST}:{engine_port}")
 
 
 def gateway(
@@ -118,30 +120,24 @@ def gateway(
       slosched gateway --upstream http://127.0.0.1:8001 --upstream http://127.0.0.1:8002
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
+        from slosched.config.live import LiveConfig
+        from slosched.core.errors import ConfigError
+        from slosched_server.run import run_fleet, run_gateway
+
         for url in upstream or []:
             check_url("--upstream", url)
         settings, overrides = load(config, set_)
         if upstream:
             replicas = json.dumps([{"url": url} for url in upstream])
-            settings, _ = load(config, [*overrides, f"fleet.replicas={replicas}"])
-        _gateway(settings, _server(settings, host, port), direct=bool(upstream))
-
-
-def _gateway(settings: "Settings", server: "ServerSettings", *, direct: bool) -> None:
-    from slosched.core.errors import ConfigError
-    from slosched_server.run import FleetUrls, run_fleet, run_gateway
-
-    fleet = settings.fleet
-    if not fleet.replicas:
-        raise ConfigError("--upstream: name a server, or replicas in the section fleet")
-    if len(fleet.replicas) == 1 and direct:
-        run_gateway(server, settings.tagger(), fleet.replicas[0].url)
-        return
-    urls = {replica.called: replica.url for replica in fleet.replicas}
-    run_fleet(
-        server, settings.tagger(), settings.dispatcher(),
-        FleetUrls(urls, fleet.probe_every_s, fleet.plan_every_ms / 1e3, settings.overload()),
-    )  # fmt: skip
+            settings, overrides = load(config, [*overrides, f"fleet.replicas={replicas}"])
+        if not settings.fleet.replicas:
+            raise ConfigError("--upstream: name a server, or replicas in the section fleet")
+        server = _server(settings, host, port)
+        source = LiveConfig(config, overrides, queue=upstream is None or len(upstream) > 1)
+        if source.queue:
+            run_fleet(server, source, settings.dispatcher())
+        else:
+            run_gateway(server, source, settings.fleet.replicas[0].url)
 
 
 def register(app: typer.Typer) -> None:

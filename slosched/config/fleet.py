@@ -1,5 +1,6 @@
 """The section `fleet`: the replicas behind the front end, and who of them gets a request."""
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import inf
@@ -10,17 +11,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from slosched.config.engine import EngineSettings
 from slosched.config.profile import load_profile
-from slosched.core.protocols import Predictor
+from slosched.core.slo import SloClass
 from slosched.core.snapshot import EngineLimits
 from slosched.core.url import check_root
-from slosched.dispatch import Dispatcher, Replica
+from slosched.dispatch import Fairness, Replica
 from slosched.dispatch.assignments.fewest_outstanding import FewestOutstanding
 from slosched.dispatch.assignments.largest_memory import LargestMemory
 from slosched.dispatch.assignments.planned import PlannedFleet
 from slosched.dispatch.assignments.power_of_two import PowerOfTwo
 from slosched.dispatch.assignments.prefix_affinity import PrefixAffinity
 from slosched.dispatch.assignments.round_robin import RoundRobin
-from slosched.planner.margin import MarginRule
 from slosched.policies.unions import by_kind
 from slosched_server.overload import Overload
 from slosched_solvers.fleet import FleetAnneal
@@ -72,7 +72,9 @@ class ReplicaSettings(BaseModel):
         own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         usual = {name: getattr(engine, name) for name in names}
         limits = EngineLimits(**{**usual, **measured, **own})
-        return Replica(self.called, limits, profile.latency(), ahead)
+        # What nobody says, the engine does.
+        reads_kv = self.num_kv_blocks is None and "num_kv_blocks" not in measured
+        return Replica(self.called, limits, profile.latency(), ahead, reads_kv)
 
 
 class FleetSettings(BaseModel):
@@ -92,6 +94,7 @@ class FleetSettings(BaseModel):
     max_waiting: int = Field(default=4096, ge=1)
     max_waiting_tokens: int | None = Field(default=None, ge=1)
     max_wait_s: float = Field(default=600.0, gt=0)
+    fairness: Fairness = Field(default_factory=Fairness)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "FleetSettings":
@@ -101,22 +104,7 @@ class FleetSettings(BaseModel):
                 raise ValueError(f"replicas: two are called {name!r}")
         return self
 
-    def bounds(self, rejects: AbstractSet[str]) -> Overload:
+    def bounds(self, rejects: AbstractSet[str], downgrades: Mapping[str, SloClass]) -> Overload:
         """Return the bounds of the queue."""
         tokens = inf if self.max_waiting_tokens is None else self.max_waiting_tokens
-        return Overload(rejects, self.max_waiting, tokens, self.max_wait_s)
-
-    def dispatcher(
-        self,
-        engine: EngineSettings,
-        predictor: Predictor,
-        repredict_tokens: int,
-        margin: MarginRule,
-    ) -> Dispatcher:
-        """Build the queue with all replicas."""
-        made = Dispatcher(
-            self.assignment, predictor, repredict_tokens=repredict_tokens, margin=margin
-        )
-        for replica in self.replicas:
-            made.add_replica(replica.build(engine, self.ahead))
-        return made
+        return Overload(rejects, downgrades, self.max_waiting, tokens, self.max_wait_s)

@@ -72,8 +72,7 @@ def text(path: Path | None = None) -> tuple[str, str]:
     ConfigError
         If it cannot be read.
     """
-    if path is None and os.environ.get("SLOSCHED_CONFIG"):
-        path = Path(os.environ["SLOSCHED_CONFIG"])
+    path = where(path)
     if path is None:
         shipped = files("slosched.config") / "default.yaml"
         return shipped.read_text(encoding="utf-8"), shipped.name
@@ -83,3 +82,10 @@ def text(path: Path | None = None) -> tuple[str, str]:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is no UTF-8 text") from None
+
+
+def where(path: Path | None = None) -> Path | None:
+    """Return the file that is in force, see `read`; None for the defaults that ship."""
+    if path is None and os.environ.get("SLOSCHED_CONFIG"):
+        return Path(os.environ["SLOSCHED_CONFIG"])
+    return path

@@ -63,7 +63,8 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 class SloClassSettings(BaseModel):
     """A class of requests: at least one limit, in ms.
 
-    `overload: reject` refuses, before several replicas, who would be late or make others late.
+    Before several replicas, `overload: reject` refuses who would be late or make others late, and
+    `overload: downgrade` serves them as the class `downgrade_to`.
     """
 
     model_config = _STRICT
@@ -73,12 +74,15 @@ class SloClassSettings(BaseModel):
     e2e_ms: float = Field(default=inf, gt=0)
     weight: float = Field(default=1.0, gt=0, lt=inf)
     service_tier: str | None = None
-    overload: Literal["accept", "reject"] = "accept"
+    overload: Literal["accept", "downgrade", "reject"] = "accept"
+    downgrade_to: str | None = None
 
     @model_validator(mode="after")
     def _limited(self) -> "SloClassSettings":
         if min(self.ttft_ms, self.tpot_ms, self.e2e_ms) == inf:
             raise ValueError("needs at least one of ttft_ms, tpot_ms and e2e_ms")
+        if (self.overload == "downgrade") != (self.downgrade_to is not None):
+            raise ValueError("downgrade_to: goes with overload: downgrade, and that with it")
         return self
 
     def build(self, name: str) -> SloClass:
@@ -143,10 +147,23 @@ class Settings(BaseModel):
         tiers = [c.service_tier for c in self.classes.values() if c.service_tier]
         if len(set(tiers)) < len(tiers):
             raise ValueError("classes: two classes have the same service_tier")
+        self._downgrades_end()
         for i, rule in enumerate(self.workload.assign):
             if rule.slo_class not in self.classes:
                 raise ValueError(f"workload.assign.{i}.class: no class {rule.slo_class!r}")
         return self
+
+    def _downgrades_end(self) -> None:
+        """Check that downgrades lead to classes, and end somewhere."""
+        for name in self.classes:
+            passed, at = {name}, self.classes[name].downgrade_to
+            while at is not None:
+                if at not in self.classes:
+                    raise ValueError(f"classes.{name}.downgrade_to: no class {at!r}")
+                if at in passed:
+                    raise ValueError(f"classes.{name}.downgrade_to: leads back to {at!r}")
+                passed.add(at)
+                at = self.classes[at].downgrade_to
 
     def slo_classes(self) -> dict[str, SloClass]:
         """Return the classes by name."""
@@ -272,22 +289,30 @@ class Settings(BaseModel):
         return self.planning.build(policy, predictor, self.policy.guard, offline=offline)
 
     def dispatcher(self) -> Dispatcher:
-        """Build the queue before the replicas of the section `fleet`.
+        """Build the queue before replicas, which are to be added, by the section `fleet`.
 
         Raises
         ------
         ConfigError
             If a part cannot be built, or an oracle is asked for.
         """
-        planning = self.planning
-        return self.fleet.dispatcher(
-            self.engine, self.lengths(), planning.repredict_tokens, planning.margin
+        fleet, planning = self.fleet, self.planning
+        return Dispatcher(
+            fleet.assignment,
+            self.lengths(),
+            repredict_tokens=planning.repredict_tokens,
+            margin=planning.margin,
+            fairness=fleet.fairness,
         )
 
     def overload(self) -> Overload:
-        """Return the bounds of the queue before replicas, and which classes are refused."""
+        """Return the bounds of the queue before replicas, and who is guarded by them."""
         rejects = {name for name, of in self.classes.items() if of.overload == "reject"}
-        return self.fleet.bounds(rejects)
+        built = self.slo_classes()
+        downgrades = {
+            name: built[of.downgrade_to] for name, of in self.classes.items() if of.downgrade_to
+        }
+        return self.fleet.bounds(rejects, downgrades)
 
     def lengths(
         self,

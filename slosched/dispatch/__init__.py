@@ -3,8 +3,22 @@
 A library without threads, input or output: the front end and the picker are adapters on it.
 """
 
-from slosched.dispatch.dispatcher import Binding, Dispatcher
+from slosched.dispatch.binding import Binding
+from slosched.dispatch.dispatcher import Dispatcher
+from slosched.dispatch.fairness import Fairness
 from slosched.dispatch.job import FleetJob, FleetSolved
-from slosched.dispatch.replica import Replica
+from slosched.dispatch.reading import Reading
+from slosched.dispatch.replica import Replica, State
+from slosched.dispatch.view import View
 
-__all__ = ["Binding", "Dispatcher", "FleetJob", "FleetSolved", "Replica"]
+__all__ = [
+    "Binding",
+    "Dispatcher",
+    "Fairness",
+    "FleetJob",
+    "FleetSolved",
+    "Reading",
+    "Replica",
+    "State",
+    "View",
+]

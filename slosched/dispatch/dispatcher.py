@@ -1,46 +1,32 @@
 """One queue, many replicas: who waits, who is where, and who goes next."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import inf, isnan
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from slosched.core.fleet import NOWHERE, FleetProblem, FleetSnapshot
-from slosched.core.live import LiveTable
 from slosched.core.protocols import Predictor
 from slosched.core.request import Request
 from slosched.core.slo import Slo
+from slosched.core.types import IntArray
 from slosched.dispatch.admission import AdmissionJob
 from slosched.dispatch.assignments.assignment import Assignment
 from slosched.dispatch.assignments.planned import PlannedFleet
+from slosched.dispatch.binding import Binder, Binding
+from slosched.dispatch.fairness import Counters, Fairness
 from slosched.dispatch.job import FleetJob, FleetSolved
+from slosched.dispatch.lives import Lives
+from slosched.dispatch.queues import Queues
+from slosched.dispatch.reading import Reading
 from slosched.dispatch.replica import Replica, State
+from slosched.dispatch.view import View, view
 from slosched.planner import Fixed
 from slosched.planner.expectations import Ended
 from slosched.planner.experience import Experience, Mishap
 from slosched.planner.margin import MarginRule
 
 _REHEARSED = 12  # requests
-_LISTENED = 8  # of so many tokens one tells how fast a replica is
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A request that is to be sent to a replica now."""
-
-    request_id: str
-    replica: Replica
-
-
-@dataclass(slots=True)
-class _Life:
-    """What is known of a live request beyond its row."""
-
-    row: int
-    replica: Replica | None = None
-    newest: float = 0.0  # when its newest token came, s
-    failed_at: Replica | None = None
 
 
 class Dispatcher:
@@ -61,6 +47,8 @@ class Dispatcher:
     margin
         How the factor between latency models and plans follows what comes of plans; none by
         default.
+    fairness
+        Between tenants of a class, where requests wait for a plan.
     """
 
     def __init__(
@@ -70,21 +58,34 @@ class Dispatcher:
         *,
         repredict_tokens: int = 25,
         margin: MarginRule | None = None,
+        fairness: Fairness | None = None,
     ) -> None:
         from slosched.planner import kernels  # brings numba
 
         self._kernels = kernels
         self._assignment = assignment
         self._experience = Experience(predictor, repredict_tokens, margin or Fixed())
-        self._table = LiveTable()
-        self._lives: dict[str, _Life] = {}
-        self._unbound: dict[str, int] = {}  # who waits, and the tokens of their prompts
+        self._counters = Counters(fairness or Fairness())
+        self._lives, self._queues = Lives(), Queues()
+        self._binder = Binder(self._lives, self._queues, self._counters)
         self._replicas: dict[str, Replica] = {}
-        self._queues: dict[Replica, list[str]] = {}  # of the plan in force
-        self._newcomers: list[str] = []  # whom no plan knows yet, and who may be bound
-        self._outlook: dict[str, tuple[float, float]] = {}
         self._changed = False  # since the newest job was made
         self.mishaps: list[Mishap] = []
+
+    def change(
+        self,
+        assignment: Assignment | PlannedFleet,
+        fairness: Fairness,
+        predictor: Predictor | None = None,
+    ) -> None:
+        """Let somebody else choose, and predict, from now on; no plan knows who waits then."""
+        self._assignment, self._counters.fairness = assignment, fairness
+        if predictor is not None:
+            self._experience.close()
+            self._experience = self._experience.under(predictor)
+        for replica in self.replicas:
+            self._queues.dissolve(replica)
+        self._changed = True
 
     # -- replicas come and go ------------------------------------------------------------------
 
@@ -115,7 +116,16 @@ class Dispatcher:
         if replica.state != state:
             replica.state = state
             self._changed = True
-            self._newcomers += self._queues.pop(replica, [])
+            self._queues.dissolve(replica)
+            if state == "away":
+                replica.forget()
+
+    def on_reading(self, name: str, reading: Reading) -> None:
+        """Hear what a replica says of itself."""
+        replica = self._replicas[name]
+        before = replica.others, replica.limits
+        replica.said(reading)
+        self._changed = self._changed or (replica.others, replica.limits) != before
 
     def remove_replica(self, name: str) -> None:
         """Forget a replica; ValueError if it still has requests."""
@@ -131,47 +141,39 @@ class Dispatcher:
         length = self._experience.usual.tokens
         if request.max_tokens is not None:
             length = min(length, request.max_tokens)
-        row = self._table.add(request, length)
-        self._lives[request.request_id] = _Life(row)
-        self._unbound[request.request_id] = request.input_tokens
-        self._newcomers.append(request.request_id)
+        life = self._lives.add(request, length)
+        self._counters.arrives(life.flow)
+        self._queues.newcomers.append(request.request_id)
         self._changed = True
 
     def on_token(self, request_id: str, tokens: int, now: float) -> None:
         """Hear that so many tokens of an answer are out; unknown ids are not listened to."""
         life = self._lives.get(request_id)
-        if life is None or life.replica is None:
-            return
-        live = self._table.rows[life.row]
-        if isnan(live["first_token"]):
-            live["first_token"], live["prefill"] = now, 0
-        elif tokens > live["produced"] and tokens % _LISTENED == 0:
-            seconds = (now - life.newest) / (tokens - int(live["produced"]))
-            life.replica.saw_step(seconds, *self._batch_of(life.replica))
-        live["produced"] = tokens
-        live["context"] = self._table.request(life.row).input_tokens + tokens - 1
-        life.newest = now
+        if life is not None:
+            self._lives.token(life, tokens, now)
 
     def on_complete(self, request_id: str, output_tokens: int, now: float) -> None:
         """Hear that an answer is whole, which predictors learn from."""
         life = self._lives.get(request_id)
         if life is None:
             return
-        live, request = self._table.rows[life.row], self._table.request(life.row)
+        live = self._lives.table.rows[life.row]
         serial, first = int(live["serial"]), float(live["first_token"])
-        self._experience.ended(Ended(request, life.row, serial, first, now, output_tokens))
+        live["produced"] = output_tokens
+        self._experience.ended(Ended(life.request, life.row, serial, first, now, output_tokens))
         self.on_end(request_id)
 
     def on_end(self, request_id: str) -> None:
         """Forget a request, whatever became of it."""
-        life = self._lives.pop(request_id, None)
+        life = self._lives.get(request_id)
         if life is None:
             return
-        if life.replica is not None:
-            life.replica.take(request_id)
-        self._unbound.pop(request_id, None)
-        self._table.remove(request_id)
-        self._outlook.pop(request_id, None)
+        if life.replica is None:
+            self._counters.leaves(life.flow)
+        else:
+            served = life.request.input_tokens + int(self._lives.table.rows["produced"][life.row])
+            self._counters.charge(life.flow, served - life.charged)
+        self._lives.remove(request_id)
         self._changed = True
 
     def put_back(self, request_id: str) -> bool:
@@ -181,16 +183,11 @@ class Dispatcher:
         begun: then nothing is done.
         """
         life = self._lives.get(request_id)
-        if life is None or life.replica is None or life.failed_at is not None:
+        if life is None or not self._lives.unbind(life):
             return False
-        live = self._table.rows[life.row]
-        if not isnan(live["first_token"]):
-            return False
-        life.replica.take(request_id)
-        life.failed_at, life.replica = life.replica, None
-        self._unbound[request_id] = self._table.request(life.row).input_tokens
-        live["running"] = False
-        self._newcomers.append(request_id)
+        self._counters.charge(life.flow, -life.charged)
+        self._counters.arrives(life.flow)
+        self._queues.newcomers.append(request_id)
         self._changed = True
         return True
 
@@ -198,52 +195,50 @@ class Dispatcher:
 
     def admission(self, request_id: str, now: float) -> AdmissionJob | None:
         """Ask whether a request that waits is to be let in; None if nobody can tell."""
-        life = self._lives.get(request_id)
         holds = isinstance(self._assignment, PlannedFleet)
-        if life is None or life.replica is not None or not holds or not self.ready:
+        if not self._lives.waits(request_id) or not holds or not self.ready:
             return None
         job = self.job(now)
         self._changed = True  # as this will be no plan
-        return AdmissionJob(job, int(np.flatnonzero(job.rows == life.row)[0]))
+        row = self._lives[request_id].row
+        return AdmissionJob(job, int(np.flatnonzero(job.rows == row)[0]))
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are bound to no replica."""
+        return self._lives.waiting_count
 
     @property
     def waiting_tokens(self) -> int:
-        """Prompt tokens of the requests that are bound to no replica."""
-        return sum(self._unbound.values())
+        """Prompt tokens of those."""
+        return self._lives.waiting_tokens
 
     def drained_at(self, now: float) -> float:
         """When the plan in force begins with the last of those who wait, s; `now` without any."""
-        waits = (name for queue in self._queues.values() for name in queue if self._waits(name))
-        firsts = (self._outlook[name][0] for name in waits if name in self._outlook)
-        return max([now, *(first for first in firsts if first < inf)])
+        return self._queues.last_start(now)
 
     # -- who goes where ------------------------------------------------------------------------
 
     def release(self) -> list[Binding]:
         """Bind whoever can go now, and say where each is to be sent.
 
-        Under a plan these are the heads of its queues, as long as their replicas have room. Whom
-        no plan knows yet goes where there is room and nobody waits.
+        Under a plan these are the heads of its queues, as long as their replicas have room, unless
+        a tenant of the same class is too far behind. Whom no plan knows yet goes where there is
+        room and nobody waits.
         """
-        if not isinstance(self._assignment, PlannedFleet):
-            return list(self._bind_at_once(self._assignment))
-        heads = [
-            binding
-            for replica, queue in self._queues.items()
-            for binding in self._bind_heads(replica, queue)
-        ]
-        return [*heads, *self._bind_newcomers()]
+        assignment = self._assignment
+        if isinstance(assignment, PlannedFleet):
+            bound = [*self._binder.heads(), *self._binder.newcomers(self.ready)]
+        else:
+            bound = list(self._binder.at_once(self.ready, assignment))
+        self._changed = self._changed or bool(bound)
+        return bound
 
     @property
     def wants_plan(self) -> bool:
         """Whether there is something to plan that the newest job did not know."""
         holds = isinstance(self._assignment, PlannedFleet)
         return holds and self._changed and self.waiting > 0 and bool(self.ready)
-
-    @property
-    def waiting(self) -> int:
-        """Requests that are bound to no replica."""
-        return len(self._unbound)
 
     def job(self, now: float) -> FleetJob:
         """Return the problem of this moment, to be solved in any thread, then to be taken.
@@ -254,23 +249,19 @@ class Dispatcher:
             If the assignment does not plan, or no replica is ready.
         """
         ready = self.ready
-        assignment = self._assignment
+        assignment, table = self._assignment, self._lives.table
         if not isinstance(assignment, PlannedFleet) or not ready:
             raise ValueError("a plan needs an assignment that plans, and a replica that is ready")
         self._hear_of_lengths()
         margin = self._experience.margin.factor
         engines = [replica.engine(margin) for replica in ready]
-        one, rows = self._table.snapshot(now, engines[0].limits, engines[0].latency)
-        places = {replica: at for at, replica in enumerate(ready)}
-        bound = np.array(
-            [self._place(places, self._table.request(row).request_id) for row in rows.tolist()],
-            dtype=np.int64,
-        )
+        one, rows = table.snapshot(now, engines[0].limits, engines[0].latency)
+        bound = self._places(rows.tolist(), ready)
         there = bound < len(ready)  # not those that a replica which leaves still has
         rows, bound, live = rows[there], bound[there], one.live[there]
         snapshot = FleetSnapshot(now, live, bound, engines)
-        due = self._kernels.due(self._table.rows, rows)
-        requests = [self._table.request(row) for row in rows[due].tolist()]
+        due = self._kernels.due(table.rows, rows)
+        requests = [table.request(row) for row in rows[due].tolist()]
         problem = FleetProblem(snapshot, assignment.objective, assignment.robust)
         self._changed = False
         return FleetJob(problem, assignment.solver, rows, ready, self._experience, due, requests)
@@ -279,41 +270,39 @@ class Dispatcher:
         """Put a plan in force."""
         job, found = solved.job, solved.solution
         self.mishaps += solved.mishaps
-        snapshot = job.problem.snapshot
-        self._kernels.take_lengths(self._table.rows, job.rows, snapshot.live, job.due)
-        if found is None:
+        snapshot, rows = job.problem.snapshot, self._lives.table.rows
+        self._kernels.take_lengths(rows, job.rows, snapshot.live, job.due)
+        if found is None or not isinstance(self._assignment, PlannedFleet):
             return
         here = [self._id(job, k) for k in range(len(snapshot))]
-        self._queues = {}
+        queues = {}
         for replica, queue in zip(job.replicas, found.queues, strict=True):
+            if replica.state != "ready":
+                continue  # it left while this was solved: who was to wait for it comes anew
             waits = [here[k] for k in queue.tolist()]
-            self._queues[replica] = [name for name in waits if name and self._waits(name)]
-            self._table.rows["rank"][job.rows[queue]] = np.arange(len(queue))
-        planned = {name for queue in self._queues.values() for name in queue}
-        self._newcomers = [name for name in self._newcomers if name not in planned]
+            queues[replica] = [name for name in waits if name and self._lives.waits(name)]
+            rows["rank"][job.rows[queue]] = np.arange(len(queue))
         times = zip(here, found.first.tolist(), found.finish.tolist(), strict=True)
-        self._outlook = {
+        outlook = {
             name: (snapshot.now + first, snapshot.now + finish)
             for name, first, finish in times
             if name
         }
+        self._queues.replace(queues, outlook)
+
+    # -- who wants to know ---------------------------------------------------------------------
 
     def outlook(self, request_id: str) -> tuple[float, float] | None:
         """When the plan in force expects a request's first token and its last, s; None if unknown.
 
         Infinite for what it does not expect at all.
         """
-        return self._outlook.get(request_id)
+        return self._queues.outlook(request_id)
 
-    def queue(self) -> list[tuple[str, str]]:
-        """Return who waits, in the plan's order of each replica: ids, and names of replicas."""
-        planned = [
-            (name, replica.name)
-            for replica, queue in self._queues.items()
-            for name in queue
-            if self._waits(name)
-        ]
-        return planned + [(name, "") for name in self._newcomers if self._waits(name)]
+    def snapshot(self, now: float) -> View:
+        """Return who waits in the plan's order, and what each replica has."""
+        margin = self._experience.margin.factor
+        return view(self._lives, self._queues, self.replicas, now, margin)
 
     def take_mishaps(self) -> list[Mishap]:
         """Return what went wrong with plans and predictions since this was last asked."""
@@ -341,93 +330,22 @@ class Dispatcher:
 
     # -- details -------------------------------------------------------------------------------
 
-    def _bind_at_once(self, assignment: Assignment) -> Iterator[Binding]:
-        left = []
-        for name in self._newcomers:
-            if not self._waits(name):
-                continue
-            life = self._lives[name]
-            ready = [replica for replica in self.ready if replica is not life.failed_at]
-            if not ready:
-                left.append(name)
-                continue
-            chosen = assignment.choose(self._table.request(life.row), ready)
-            yield self._bind(name, chosen)
-        self._newcomers = left
-
-    def _bind_heads(self, replica: Replica, queue: list[str]) -> Iterator[Binding]:
-        while queue:
-            name = queue[0]
-            if not self._waits(name):
-                queue.pop(0)
-                continue
-            life = self._lives[name]
-            if life.failed_at is replica:
-                self._newcomers.append(queue.pop(0))
-                continue
-            if not replica.has_room(self._needs(life)):
-                return
-            queue.pop(0)
-            yield self._bind(name, replica)
-
-    def _bind_newcomers(self) -> Iterator[Binding]:
-        """Bind whom no plan knows where it takes nobody's place."""
-        left = []
-        for name in self._newcomers:
-            if not self._waits(name):
-                continue
-            life = self._lives[name]
-            free = [
-                replica
-                for replica in self.ready
-                if not self._queues.get(replica)
-                and replica is not life.failed_at
-                and replica.has_room(self._needs(life))
-            ]
-            if free:
-                soonest = min(free, key=lambda r: (r.outstanding + 1) * r.engine().latency.base)
-                yield self._bind(name, soonest)
-            else:
-                left.append(name)
-        self._newcomers = left
-
-    def _bind(self, name: str, replica: Replica) -> Binding:
-        life = self._lives[name]
-        replica.give(name, self._needs(life))
-        life.replica = replica
-        del self._unbound[name]
-        self._table.rows["running"][life.row] = True
-        self._changed = True
-        return Binding(name, replica)
-
-    def _needs(self, life: _Life) -> int:
-        """Tokens of KV cache that a request will need, as far as is known."""
-        live = self._table.rows[life.row]
-        return self._table.request(life.row).input_tokens + int(live["length"])
-
-    def _waits(self, name: str) -> bool:
-        return name in self._unbound
-
-    def _batch_of(self, replica: Replica) -> tuple[int, int]:
-        """Sequences that decode there, and the tokens of their contexts."""
-        rows = [self._lives[name].row for name in replica.given]
-        live = self._table.rows[rows]
-        decoding = live["prefill"] == 0
-        return int(decoding.sum()), int(live["context"][decoding].sum())
-
     def _hear_of_lengths(self) -> None:
         """Let those be predicted again of whom the predictor found out more by itself."""
         for request_id in self._experience.improved():
-            if request_id in self._lives:
-                self._table.rows["predict_at"][self._lives[request_id].row] = 0
+            if (life := self._lives.get(request_id)) is not None:
+                self._lives.table.rows["predict_at"][life.row] = 0
 
-    def _place(self, places: dict[Replica, int], name: str) -> int:
-        replica = self._lives[name].replica
-        return NOWHERE if replica is None else places.get(replica, len(places))
+    def _places(self, rows: Sequence[int], ready: Sequence[Replica]) -> IntArray:
+        """Tell at which of those that are ready each row's request is, or NOWHERE, or beyond."""
+        places = {replica: at for at, replica in enumerate(ready)}
+        table, lives = self._lives.table, self._lives
+        at = (lives[table.request(row).request_id].replica for row in rows)
+        where = [NOWHERE if r is None else places.get(r, len(ready)) for r in at]
+        return np.array(where, dtype=np.int64)
 
     def _id(self, job: FleetJob, k: int) -> str | None:
         """Return the id of who was in a row of the snapshot, if it is live still."""
         row, serial = int(job.rows[k]), job.problem.snapshot.live["serial"][k]
-        if self._table.rows["serial"][row] != serial:
-            return None
-        return self._table.request(row).request_id
+        table = self._lives.table
+        return table.request(row).request_id if table.rows["serial"][row] == serial else None

@@ -1,19 +1,21 @@
 """A replica as the queue sees it: what it holds, what it was given, and how fast it is."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal
 
 from slosched.core.fleet import Engine
 from slosched.core.latency import LinearLatency
 from slosched.core.snapshot import EngineLimits
+from slosched.dispatch.reading import Others, Reading
 
 State = Literal["ready", "draining", "away"]
 
 _REMEMBERED = 256  # steps
 _ENOUGH = 16  # of them, before they count
 _SLOWEST = 20.0
+_READINGS = 2  # in all of which a request shows that is not ours
 
 
 @dataclass(eq=False, slots=True)
@@ -29,6 +31,8 @@ class Replica:
     ahead
         Requests that it may be given beyond its slots, so that none of these is empty while the
         next one is on its way.
+    reads_kv
+        Whether the size of its KV cache is as it says itself, not as `limits` have it.
 
     Attributes
     ----------
@@ -36,26 +40,43 @@ class Replica:
         Whether it gets requests, finishes those that it has, or is not there.
     given
         Tokens of KV cache that each request that it has will need at least, by id.
+    others
+        What it has that was not given here.
     """
 
     name: str
     limits: EngineLimits
     latency: LinearLatency
     ahead: int = 0
+    reads_kv: bool = False
     state: State = "ready"
     given: dict[str, int] = field(default_factory=dict)
+    others: Others = field(default_factory=Others)
     _kv: int = 0
     _ratios: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    _readings: deque[tuple[Reading, int]] = field(default_factory=lambda: deque(maxlen=_READINGS))
+
+    @property
+    def configured(self) -> tuple[object, ...]:
+        """What it was made from, whatever was learnt since."""
+        kv = None if self.reads_kv else self.limits.num_kv_blocks
+        sizes = (self.limits.max_num_seqs, self.limits.max_num_batched_tokens)
+        return self.name, self.latency, *sizes, self.limits.block_size, kv, self.ahead
 
     @property
     def outstanding(self) -> int:
         """Requests that it has."""
-        return len(self.given)
+        return len(self.given) + self.others.requests
 
     @property
     def free_kv(self) -> int:
         """Tokens of its KV cache that nobody who is there needs."""
-        return self.limits.kv_tokens - self._kv
+        return self.limits.kv_tokens - self._kv - self.others.kv_tokens
+
+    @property
+    def reading(self) -> Reading | None:
+        """What it said of itself last."""
+        return self._readings[-1][0] if self._readings else None
 
     @property
     def slower(self) -> float:
@@ -65,14 +86,25 @@ class Replica:
         return min(max(median(self._ratios), 1 / _SLOWEST), _SLOWEST)
 
     def engine(self, margin: float = 1.0) -> Engine:
-        """Return what plans reckon with: an engine that is slower than it is by a margin."""
-        return Engine(self.limits, self.latency.slower(self.slower * margin))
+        """Return what plans reckon with: an engine that is slower than it is by a margin.
+
+        Of its slots and KV it has those that others leave; at least one.
+        """
+        limits = self.limits
+        if self.others.requests:
+            blocks = limits.num_kv_blocks - self.others.kv_tokens // limits.block_size
+            limits = replace(
+                limits,
+                max_num_seqs=max(limits.max_num_seqs - self.others.requests, 1),
+                num_kv_blocks=max(blocks, 1),
+            )
+        return Engine(limits, self.latency.slower(self.slower * margin))
 
     def has_room(self, tokens: int) -> bool:
         """Whether a request that needs so many tokens of KV cache can begin there soon."""
         if self.state != "ready":
             return False
-        if not self.given:  # whoever is alone there has all that there is
+        if not self.outstanding:  # whoever is alone there has all that there is
             return True
         slots = self.limits.max_num_seqs + self.ahead
         return self.outstanding < slots and tokens <= self.free_kv
@@ -93,3 +125,17 @@ class Replica:
         """
         expected = self.latency.step(0, sequences, context_tokens)
         self._ratios.append(seconds / expected)
+
+    def said(self, reading: Reading) -> None:
+        """Learn from what it says of itself."""
+        self._readings.append((reading, len(self.given)))
+        if self.reads_kv and reading.kv_tokens:
+            blocks = max(reading.kv_tokens // self.limits.block_size, 1)
+            self.limits = replace(self.limits, num_kv_blocks=blocks)
+        self.others = Others.seen(self._readings, self.limits.kv_tokens)
+
+    def forget(self) -> None:
+        """Forget what was learnt from an engine that is gone: another may be in its place."""
+        self._ratios.clear()
+        self._readings.clear()
+        self.others = Others()

@@ -52,7 +52,7 @@ class Experience:
         self.margin = Margin(margin)
         self.usual = Usual()
         self.errors: deque[tuple[str, float]] = deque(maxlen=_KEPT)
-        self._predictor, self._every = predictor, every
+        self._predictor, self._every, self._rule = predictor, every, margin
         self._learner = predictor if isinstance(predictor, Learner) else None
         self._concurrent = predictor if isinstance(predictor, Concurrent) else None
         self._expectations = Expectations()
@@ -62,6 +62,12 @@ class Experience:
     def afresh(self) -> "Experience":
         """Return the same without any experience, but for the predictor's own."""
         return Experience(self._predictor, self._every, Fixed())
+
+    def under(self, predictor: Predictor) -> "Experience":
+        """Return the same under another predictor, which has yet to learn."""
+        other = Experience(predictor, self._every, self._rule)
+        other.margin, other.usual = self.margin, self.usual
+        return other
 
     def ended(self, ended: Ended) -> None:
         """Hear of a request that came to its end; may be called from another thread."""

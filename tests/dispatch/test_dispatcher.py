@@ -139,7 +139,7 @@ def test_the_plan_says_when() -> None:
     planned(queue, 100.0)
     expected = [queue.outlook(f"r{i}") for i in range(12)]
     assert all(said and 100.0 < said[0] < said[1] < inf for said in expected)
-    assert {name for _, name in queue.queue()} == {"replica 0", "replica 1"}
+    assert {one.replica for one in queue.snapshot(0.0).waiting} == {"replica 0", "replica 1"}
 
 
 def test_a_replica_that_drains_gets_nobody_and_one_that_comes_back_does() -> None:

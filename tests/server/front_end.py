@@ -13,6 +13,7 @@ from slosched.core.tags import Tagger
 from slosched_server.app import create_app
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
+from slosched_server.rules import Rules, RulesInForce
 from slosched_server.settings import ServerSettings
 from tests.server.fake_engine import FakeEngine
 
@@ -47,7 +48,7 @@ async def front_end(
     settings = settings or ServerSettings()
     async with (
         HttpUpstream(engine_url, settings.connect_timeout_s) as upstream,
-        serving(create_app(settings, tagger, upstream)) as url,
+        serving(create_app(settings, RulesInForce(Rules(tagger)), upstream)) as url,
     ):
         yield url
 

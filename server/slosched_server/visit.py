@@ -1,0 +1,74 @@
+"""One request's stay in the queue: it enters, is let in as what it is or as less, and waits."""
+
+from collections.abc import Iterator
+
+from slosched.core.request import Request
+from slosched.core.transcript import RecordedTranscript
+from slosched.dispatch import Replica
+from slosched_server.gate import Gate
+from slosched_server.upstream import Job
+from slosched_server.waiting_room import WaitingRoom
+
+
+class Visit:
+    """A request that is there until it is said to have left.
+
+    Parameters
+    ----------
+    room, gate
+        Where it waits, and who lets it in.
+    job
+        What it is about; of another class once it was downgraded.
+    ids
+        Fresh ids: one that is downgraded comes as another request.
+
+    Attributes
+    ----------
+    request_id
+        The dispatcher knows it by this one now.
+    """
+
+    def __init__(self, room: WaitingRoom, gate: Gate, job: Job, ids: Iterator[int]) -> None:
+        self._room, self._gate, self._job, self._ids = room, gate, job, ids
+        self.request_id = ""
+
+    async def begin(self) -> None:
+        """Let it in, as another class if need be; raise `RefusedError` if as none."""
+        self._gate.check_bounds(self._job)
+        self._enter()
+        while not await self._gate.admits(self.request_id, self._job):
+            self._enter_as_less("it would be late, or make others late")
+
+    async def bound(self) -> Replica:
+        """Wait until it is bound, and return to whom; raise `RefusedError` if it waits in vain."""
+        while True:
+            replica = await self._room.bound(self.request_id, self._gate.patience(self._job))
+            if replica is not None:
+                return replica
+            self._enter_as_less("it waited in vain for as long as it may")
+
+    def put_back(self) -> bool:
+        """Let it wait again after its replica failed it, if another one may get it."""
+        return self._room.put_back(self.request_id)
+
+    def end(self) -> None:
+        """Let it leave, wherever it is."""
+        self._room.leave(self.request_id)
+
+    def _enter_as_less(self, why: str) -> None:
+        self._gate.downgrade(self._job, why)
+        self._room.leave(self.request_id)
+        self._enter()
+
+    def _enter(self) -> None:
+        self.request_id = str(next(self._ids))
+        self._room.enter(_request(self.request_id, self._job))
+
+
+def _request(request_id: str, job: Job) -> Request:
+    size, tag = job.size, job.tag
+    transcript = None if size.prompt is None else RecordedTranscript(size.prompt, "", 0)
+    return Request(
+        request_id, job.progress.arrival, size.input_tokens, tag.slo, tag.slo_class, tag.tenant,
+        size.max_tokens, prompt=size.prompt, transcript=transcript,
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Where requests wait until the dispatcher binds them, and plans are made for them."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from slosched.core.request import Request
+from slosched.dispatch import Dispatcher, Replica
+
+log = structlog.get_logger()
+
+
+class WaitingRoom:
+    """Lets requests wait; to be closed.
+
+    Parameters
+    ----------
+    dispatcher
+        Who goes where.
+    plan_every_s
+        Seconds from one plan to the next at least; may be changed.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, plan_every_s: float) -> None:
+        self.dispatcher = dispatcher
+        self.plan_every_s = plan_every_s
+        self._waiting: dict[str, asyncio.Future[Replica]] = {}
+        self._planning: asyncio.Task[None] | None = None
+        self._solver = ThreadPoolExecutor(1, "slosched-fleet-plan")
+        self._gate = ThreadPoolExecutor(1, "slosched-fleet-gate")
+
+    def enter(self, request: Request) -> None:
+        """Let a request wait; it may be bound at once."""
+        self.dispatcher.submit(request)
+        self._wait(request.request_id)
+
+    def put_back(self, request_id: str) -> bool:
+        """Let a request wait again whose replica failed it, if another one may get it."""
+        back = len(self.dispatcher.replicas) > 1 and self.dispatcher.put_back(request_id)
+        if back:
+            self._wait(request_id)
+        return back
+
+    def leave(self, request_id: str) -> None:
+        """Forget a request, wherever it is."""
+        self._waiting.pop(request_id, None)
+        self.dispatcher.on_end(request_id)
+        self.pump()
+
+    def is_bound(self, request_id: str) -> bool:
+        """Whether a request that entered may go."""
+        return self._waiting[request_id].done()
+
+    async def bound(self, request_id: str, seconds: float) -> Replica | None:
+        """Wait until a request is bound, and return to whom; None if it is not by then."""
+        future = self._waiting[request_id]
+        if not future.done():
+            await asyncio.wait([future], timeout=max(seconds, 0.0))
+        return future.result() if future.done() else None
+
+    async def admits(self, request_id: str) -> bool:
+        """Whether a request is to be let in, or is bound already."""
+        asked = self.dispatcher.admission(request_id, time.monotonic())
+        if asked is None:
+            return True
+        # Not behind a plan that is being made: whoever is refused is to hear of it at once.
+        admits = await asyncio.get_running_loop().run_in_executor(self._gate, asked.admits)
+        return admits or self.is_bound(request_id)
+
+    def pump(self) -> None:
+        """Send whoever may go, and let a plan be made if there is anything new to plan."""
+        self._release()
+        if self.dispatcher.wants_plan and self._planning is None:
+            self._planning = asyncio.create_task(self._plan())
+            self._planning.add_done_callback(self._planned)
+
+    async def close(self) -> None:
+        """Let plans and predictions end."""
+        if self._planning is not None:
+            self._planning.cancel()
+            await asyncio.gather(self._planning, return_exceptions=True)
+        for executor in (self._solver, self._gate):
+            executor.shutdown(wait=False, cancel_futures=True)
+        self.dispatcher.close()
+
+    def _wait(self, request_id: str) -> None:
+        self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        self.pump()
+
+    async def _plan(self) -> None:
+        job = self.dispatcher.job(time.monotonic())
+        solved = await asyncio.get_running_loop().run_in_executor(self._solver, job.solve)
+        self.dispatcher.take(solved)
+        for mishap in self.dispatcher.take_mishaps():
+            log.warning(mishap.event, part=type(mishap.part).__name__, reason=str(mishap.error))
+        self._release()
+        await asyncio.sleep(max(self.plan_every_s - solved.seconds, 0.0))
+
+    def _planned(self, task: asyncio.Task[None]) -> None:
+        self._planning = None
+        if not task.cancelled():
+            if (error := task.exception()) is not None:
+                log.error("planning failed", reason=str(error))
+            self.pump()
+
+    def _release(self) -> None:
+        for binding in self.dispatcher.release():
+            future = self._waiting.get(binding.request_id)
+            if future is not None and not future.done():
+                future.set_result(binding.replica)

@@ -1,0 +1,157 @@
+"""The live requests of the queue: who waits, who is where, and how far each has come."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from slosched.core.live import LiveTable
+from slosched.core.request import Request
+from slosched.dispatch.fairness import Flow
+from slosched.dispatch.replica import Replica
+
+_LISTENED = 8  # of so many tokens one tells how fast a replica is
+
+
+@dataclass(eq=False, slots=True)
+class Life:
+    """What is known of a live request beyond its row.
+
+    Parameters
+    ----------
+    row
+        Of the table.
+    request
+        As it was submitted.
+    replica
+        Where it is; None while it waits.
+    newest
+        When its newest token came, s.
+    failed_at
+        The replica that failed it once, and does not get it again.
+    charged
+        Tokens that its tenant was charged for it.
+    """
+
+    row: int
+    request: Request
+    replica: Replica | None = None
+    newest: float = 0.0
+    failed_at: Replica | None = None
+    charged: float = 0.0
+
+    @property
+    def flow(self) -> Flow:
+        """Its class and tenant, between which tokens are shared out."""
+        return self.request.slo_class, self.request.tenant
+
+
+class Lives:
+    """All live requests, by id.
+
+    Attributes
+    ----------
+    table
+        Their rows.
+    waiting_tokens
+        Prompt tokens of those that are bound to no replica.
+    """
+
+    def __init__(self) -> None:
+        self.table = LiveTable()
+        self.waiting_tokens = 0
+        self._lives: dict[str, Life] = {}
+        self._waiting: dict[str, Life] = {}
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._lives
+
+    def __getitem__(self, request_id: str) -> Life:
+        return self._lives[request_id]
+
+    def get(self, request_id: str) -> Life | None:
+        """Return a live request; None if there is none of that id."""
+        return self._lives.get(request_id)
+
+    @property
+    def waiting(self) -> Sequence[Life]:
+        """Those that are bound to no replica, in order of arrival, but for who was put back."""
+        return tuple(self._waiting.values())
+
+    @property
+    def waiting_count(self) -> int:
+        """How many are bound to no replica."""
+        return len(self._waiting)
+
+    def waits(self, request_id: str) -> bool:
+        """Whether a request is live, and bound to no replica."""
+        return request_id in self._waiting
+
+    def add(self, request: Request, length: float) -> Life:
+        """Enter a request that waits; ValueError if its id is live already."""
+        life = Life(self.table.add(request, length), request)
+        self._lives[request.request_id] = life
+        self._wait(life)
+        return life
+
+    def remove(self, request_id: str) -> Life | None:
+        """Forget a request, wherever it is; None if it was not live."""
+        life = self._lives.pop(request_id, None)
+        if life is not None:
+            if life.replica is None:
+                self._wait_no_more(life)
+            else:
+                life.replica.take(request_id)
+            self.table.remove(request_id)
+        return life
+
+    def bind(self, life: Life, replica: Replica) -> None:
+        """Give a request that waits to a replica."""
+        replica.give(life.request.request_id, self.needs(life))
+        life.replica = replica
+        self._wait_no_more(life)
+        self.table.rows["running"][life.row] = True
+
+    def unbind(self, life: Life) -> bool:
+        """Let a request wait again; False if its answer has begun, or it did before."""
+        if life.replica is None or life.failed_at is not None:
+            return False
+        live = self.table.rows[life.row]
+        if not isnan(live["first_token"]):
+            return False
+        life.replica.take(life.request.request_id)
+        life.failed_at, life.replica = life.replica, None
+        self._wait(life)
+        live["running"] = False
+        return True
+
+    def token(self, life: Life, tokens: int, now: float) -> None:
+        """Note that so many tokens of an answer are out, and let its replica learn from when."""
+        if life.replica is None:
+            return
+        live = self.table.rows[life.row]
+        if isnan(live["first_token"]):
+            live["first_token"], live["prefill"] = now, 0
+        elif tokens > live["produced"] and tokens % _LISTENED == 0:
+            seconds = (now - life.newest) / (tokens - int(live["produced"]))
+            life.replica.saw_step(seconds, *self._batch(life.replica.given))
+        live["produced"] = tokens
+        live["context"] = life.request.input_tokens + tokens - 1
+        life.newest = now
+
+    def needs(self, life: Life) -> int:
+        """Tokens of KV cache that a request will need, as far as is known."""
+        return life.request.input_tokens + int(self.table.rows["length"][life.row])
+
+    def _wait(self, life: Life) -> None:
+        self._waiting[life.request.request_id] = life
+        self.waiting_tokens += life.request.input_tokens
+
+    def _wait_no_more(self, life: Life) -> None:
+        del self._waiting[life.request.request_id]
+        self.waiting_tokens -= life.request.input_tokens
+
+    def _batch(self, request_ids: Iterable[str]) -> tuple[int, int]:
+        """Sequences that decode, of some, and the tokens of their contexts."""
+        live = self.table.rows[[self._lives[name].row for name in request_ids]]
+        decoding = live["prefill"] == 0
+        return int(decoding.sum()), int(live["context"][decoding].sum())
