@@ -2,58 +2,18 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
-import orjson
 import pytest
 
-from slosched.config.live import LiveConfig
-from slosched.config.load import load
-from slosched_server.admin import Admin
-from slosched_server.app import create_app
-from slosched_server.control import Control
-from slosched_server.fleet import FleetUpstream
-from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import free_port
-from slosched_server.settings import ServerSettings
 from tests.server.fake_engine import FakeEngine, answer, die, stream
-from tests.server.front_end import serving
+from tests.server.fleet import COMPLETIONS, ask, fleet
 from tests.simulated_engine.serve import simulated
 
-COMPLETIONS = "/v1/completions"
 EVENTS = [b'data: {"choices":[{"text":"a"}]}\n\n', b"data: [DONE]\n\n"]
-
-
-@asynccontextmanager
-async def fleet(urls: Sequence[str], *overrides: str) -> AsyncIterator[aiohttp.ClientSession]:
-    """Serve before replicas of four slots; gives a client."""
-    replicas = [{"url": url, "name": f"r{i}", "max_num_seqs": 4} for i, url in enumerate(urls)]
-    quick = ("fleet.probe_every_s=0.05", "fleet.plan_every_ms=10")
-    everything = [f"fleet.replicas={orjson.dumps(replicas).decode()}", *quick, *overrides]
-    settings = load(None, everything)
-    connect = partial(HttpUpstream, connect_timeout_s=5.0)
-    async with AsyncExitStack() as stack:
-        control = Control(LiveConfig(None, everything, queue=True))
-        rules = control.in_force.rules
-        assert rules.fleet
-        upstream = await stack.enter_async_context(
-            FleetUpstream(settings.dispatcher(), rules.fleet, connect)
-        )
-        control.in_force.listen(upstream.apply)
-        admin = Admin(control, upstream.members)
-        app = create_app(ServerSettings(), control.in_force, upstream, admin=admin)
-        url = await stack.enter_async_context(serving(app))
-        yield await stack.enter_async_context(aiohttp.ClientSession(url))
-
-
-async def ask(client: aiohttp.ClientSession, **body: Any) -> tuple[int, str, bytes]:
-    """Ask, and return the status, the replica, and the answer."""
-    async with client.post(COMPLETIONS, json={"prompt": "p", **body}) as got:
-        return got.status, got.headers.get("x-slosched-replica", ""), await got.read()
 
 
 @pytest.mark.parametrize("kind", ["planned", "round_robin", "fewest_outstanding"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slosched.client.connection import Connection
 from slosched.client.server import metrics
-from tests.server.test_fleet import COMPLETIONS, fleet
+from tests.server.fleet import COMPLETIONS, fleet
 from tests.simulated_engine.serve import PROFILE
 
 REQUESTS, TOKENS = 45, 40

@@ -1,0 +1,73 @@
+"""The real front end before several replicas, on a free port, in the caller's loop."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from slosched.config.live import LiveConfig
+from slosched_server.access import Access
+from slosched_server.admin import Admin
+from slosched_server.app import create_app
+from slosched_server.control import Control
+from slosched_server.errors import ApiError
+from slosched_server.fleet import FleetUpstream
+from slosched_server.http_upstream import HttpUpstream
+from slosched_server.rules import Rules
+from slosched_server.settings import ServerSettings
+from slosched_server.upstream import RawHeaders
+from tests.server.front_end import serving
+
+COMPLETIONS = "/v1/completions"
+ADMIN = {"authorization": "Bearer admin"}
+_QUICK = ("fleet.probe_every_s=0.05", "fleet.plan_every_ms=10")
+
+
+@dataclass(frozen=True, slots=True)
+class OneAdmin(Access):
+    """Everybody may ask, and one key administer."""
+
+    def check_admin(self, headers: RawHeaders) -> None:
+        if (b"authorization", b"Bearer admin") not in headers:
+            raise ApiError(401, "no such key", "invalid_api_key")
+
+
+class FleetConfig(LiveConfig):
+    """Configuration with an admin's key."""
+
+    def read(self, edits: Sequence[str] = ()) -> Rules:
+        return replace(super().read(edits), access=OneAdmin())
+
+
+@asynccontextmanager
+async def fleet(
+    urls: Sequence[str], *overrides: str, config: Path | None = None
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Serve before replicas r0, r1 ... of four slots, unless a file says whom; gives a client."""
+    replicas = [{"url": url, "name": f"r{i}", "max_num_seqs": 4} for i, url in enumerate(urls)]
+    named = [f"fleet.replicas={orjson.dumps(replicas).decode()}"] if urls else []
+    source = FleetConfig(config, [*named, *_QUICK, *overrides], queue=True)
+    control = Control(source)
+    rules = control.in_force.rules.fleet
+    assert rules
+    connect = partial(HttpUpstream, connect_timeout_s=5.0)
+    async with AsyncExitStack() as stack:
+        dispatcher = source.settings().dispatcher()
+        upstream = await stack.enter_async_context(FleetUpstream(dispatcher, rules, connect))
+        dispatcher.warm_up()
+        control.in_force.listen(upstream.apply)
+        admin = Admin(control, upstream.members)
+        app = create_app(ServerSettings(), control.in_force, upstream, admin=admin)
+        url = await stack.enter_async_context(serving(app))
+        yield await stack.enter_async_context(aiohttp.ClientSession(url))
+
+
+async def ask(client: aiohttp.ClientSession, **body: Any) -> tuple[int, str, bytes]:
+    """Ask, and return the status, the replica, and the answer."""
+    async with client.post(COMPLETIONS, json={"prompt": "p", **body}) as got:
+        return got.status, got.headers.get("x-slosched-replica", ""), await got.read()
