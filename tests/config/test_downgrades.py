@@ -26,7 +26,7 @@ def test_the_class_that_stands_in_comes_with_its_limits() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["interactive.overload=downgrade"], "classes.interactive.downgrade_to: goes with"),
+        (["interactive.overload=downgrade"], "classes.interactive: downgrade_to: goes with"),
         (["interactive.downgrade_to=batch"], "classes.interactive.downgrade_to: goes with"),
         (
             ["interactive={ttft_ms: 1, overload: downgrade, downgrade_to: nobody}"],
