@@ -31,9 +31,13 @@ class Gate:
         if dispatcher.waiting and tokens > bounds.max_waiting_tokens:
             raise self.refused(f"prompts of {bounds.max_waiting_tokens:g} tokens wait already")
 
-    async def admits(self, request_id: str, job: Job) -> bool:
+    def guards(self, job: Job) -> bool:
+        """Whether a request is of a class that is kept from being late."""
+        return self.overload.guards(job.tag.slo_class)
+
+    async def admits(self, request_id: str) -> bool:
         """Whether a request may stay as what it is: it is not late, and makes nobody late."""
-        return not self.overload.guards(job.tag.slo_class) or await self._room.admits(request_id)
+        return await self._room.admits(request_id, self.overload.caution)
 
     def downgrade(self, job: Job, why: str) -> None:
         """Make a request one of the class that stands in for its own, or raise `RefusedError`."""
@@ -48,7 +52,7 @@ class Gate:
         Once it is late there, nobody waits for it any more.
         """
         seconds = self.overload.max_wait_s
-        if self.overload.guards(job.tag.slo_class):
+        if self.guards(job):
             seconds = min(seconds, job.tag.slo.ttft, job.tag.slo.e2e)
         return job.progress.arrival + seconds - time.monotonic()
 

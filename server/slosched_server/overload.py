@@ -24,6 +24,9 @@ class Overload:
         Requests, and tokens of prompts, that may wait.
     max_wait_s
         Seconds that a request may wait.
+    caution
+        How much longer than expected answers are taken to be where that is judged; see
+        `AdmissionJob`.
 
     Raises
     ------
@@ -36,6 +39,7 @@ class Overload:
     max_waiting: int = 4096
     max_waiting_tokens: float = inf
     max_wait_s: float = 600.0
+    caution: float = 2.0
 
     def __post_init__(self) -> None:
         for name in ("max_waiting", "max_waiting_tokens"):
@@ -43,6 +47,8 @@ class Overload:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.max_wait_s > 0:
             raise ValueError(f"max_wait_s must be greater than 0, got {self.max_wait_s}")
+        if not self.caution >= 0:
+            raise ValueError(f"caution must be at least 0, got {self.caution}")
 
     def guards(self, slo_class: str) -> bool:
         """Whether a class is kept from being late."""

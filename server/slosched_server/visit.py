@@ -36,7 +36,10 @@ class Visit:
         """Let it in, as another class if need be; raise `RefusedError` if as none."""
         self._gate.check_bounds(self._job)
         self._enter()
-        while not await self._gate.admits(self.request_id, self._job):
+        while self._gate.guards(self._job):
+            if await self._gate.admits(self.request_id):
+                self._room.let_in(self.request_id)
+                return
             self._enter_as_less("it would be late, or make others late")
 
     async def bound(self) -> Replica:
@@ -46,6 +49,8 @@ class Visit:
             if replica is not None:
                 return replica
             self._enter_as_less("it waited in vain for as long as it may")
+            if self._gate.guards(self._job):
+                self._room.let_in(self.request_id)
 
     def put_back(self) -> bool:
         """Let it wait again after its replica failed it, if another one may get it."""
@@ -62,7 +67,8 @@ class Visit:
 
     def _enter(self) -> None:
         self.request_id = str(next(self._ids))
-        self._room.enter(_request(self.request_id, self._job))
+        held = self._gate.guards(self._job)
+        self._room.enter(_request(self.request_id, self._job), held=held)
 
 
 def _request(request_id: str, job: Job) -> Request:

@@ -31,10 +31,15 @@ class WaitingRoom:
         self._solver = ThreadPoolExecutor(1, "slosched-fleet-plan")
         self._gate = ThreadPoolExecutor(1, "slosched-fleet-gate")
 
-    def enter(self, request: Request) -> None:
-        """Let a request wait; it may be bound at once."""
-        self.dispatcher.submit(request)
+    def enter(self, request: Request, *, held: bool = False) -> None:
+        """Let a request wait; it may be bound at once, unless it is held until it is let in."""
+        self.dispatcher.submit(request, held=held)
         self._wait(request.request_id)
+
+    def let_in(self, request_id: str) -> None:
+        """Let a request in that was held."""
+        self.dispatcher.admit(request_id)
+        self.pump()
 
     def put_back(self, request_id: str) -> bool:
         """Let a request wait again whose replica failed it, if another one may get it."""
@@ -49,10 +54,6 @@ class WaitingRoom:
         self.dispatcher.on_end(request_id)
         self.pump()
 
-    def is_bound(self, request_id: str) -> bool:
-        """Whether a request that entered may go."""
-        return self._waiting[request_id].done()
-
     async def bound(self, request_id: str, seconds: float) -> Replica | None:
         """Wait until a request is bound, and return to whom; None if it is not by then."""
         future = self._waiting[request_id]
@@ -60,14 +61,13 @@ class WaitingRoom:
             await asyncio.wait([future], timeout=max(seconds, 0.0))
         return future.result() if future.done() else None
 
-    async def admits(self, request_id: str) -> bool:
-        """Whether a request is to be let in, or is bound already."""
-        asked = self.dispatcher.admission(request_id, time.monotonic())
+    async def admits(self, request_id: str, caution: float) -> bool:
+        """Whether a request is to be let in; see `AdmissionJob`."""
+        asked = self.dispatcher.admission(request_id, time.monotonic(), caution)
         if asked is None:
             return True
         # Not behind a plan that is being made: whoever is refused is to hear of it at once.
-        admits = await asyncio.get_running_loop().run_in_executor(self._gate, asked.admits)
-        return admits or self.is_bound(request_id)
+        return await asyncio.get_running_loop().run_in_executor(self._gate, asked.admits)
 
     def pump(self) -> None:
         """Send whoever may go, and let a plan be made if there is anything new to plan."""

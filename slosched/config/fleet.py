@@ -94,6 +94,7 @@ class FleetSettings(BaseModel):
     max_waiting: int = Field(default=4096, ge=1)
     max_waiting_tokens: int | None = Field(default=None, ge=1)
     max_wait_s: float = Field(default=600.0, gt=0)
+    caution: float = Field(default=2.0, ge=0, le=10)
     fairness: Fairness = Field(default_factory=Fairness)
 
     @model_validator(mode="after")
@@ -107,4 +108,6 @@ class FleetSettings(BaseModel):
     def bounds(self, rejects: AbstractSet[str], downgrades: Mapping[str, SloClass]) -> Overload:
         """Return the bounds of the queue."""
         tokens = inf if self.max_waiting_tokens is None else self.max_waiting_tokens
-        return Overload(rejects, downgrades, self.max_waiting, tokens, self.max_wait_s)
+        return Overload(
+            rejects, downgrades, self.max_waiting, tokens, self.max_wait_s, self.caution
+        )

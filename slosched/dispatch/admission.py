@@ -19,18 +19,21 @@ class AdmissionJob:
         As a plan would be made for; nobody else writes to it.
     newcomer
         Row of the snapshot.
+    caution
+        How long answers are taken to be: 0 for as long as expected, 1 for as long as the longest
+        third of what they may come to be, 2 for as much beyond that again.
     """
 
     job: FleetJob
     newcomer: int
+    caution: float = 2.0
 
     def admits(self) -> bool:
         """Whether the request is to be let in.
 
         By the best start of a plan with it, and of one without: what it adds to the cost is less
-        than half of its weight. All answers are taken to be as long as the longest third of what
-        they may come to be, so that who is let in is served in time even then. True if the
-        objective is not attainment, or whatever goes wrong (law 14).
+        than half of its weight, with answers that are longer than expected. True if the objective
+        is not attainment, or whatever goes wrong (law 14).
         """
         problem = self.job.problem
         if problem.objective.kind != "attainment":
@@ -38,7 +41,8 @@ class AdmissionJob:
         of = problem.snapshot
         if self.job.experience.predict(of.as_one(), self.job.due, self.job.requests):
             return True
-        of.live["length"] = of.live["long"]
+        live = of.live
+        live["length"] += self.caution * (live["long"] - live["length"])
         whole = replace(problem, robust=False)
         others = np.delete(np.arange(len(of)), self.newcomer)
         try:

@@ -31,7 +31,7 @@ class Binder:
         left = []
         for life in self._new():
             others = [replica for replica in ready if replica is not life.failed_at]
-            if others:
+            if others and not life.held:
                 yield self._bind(life, assignment.choose(life.request, others))
             else:
                 left.append(life.request.request_id)
@@ -40,15 +40,8 @@ class Binder:
     def heads(self) -> Iterator[Binding]:
         """Bind the heads of the plan's queues, as long as their replicas have room."""
         for replica, queue in self.queues.items():
-            while queue:
-                life = self.lives.get(queue[0])
-                if life is None or life.replica is not None:
-                    queue.pop(0)
-                    continue
-                if life.failed_at is replica:
-                    self.queues.newcomers.append(queue.pop(0))
-                    continue
-                life = self._fair(life, replica, queue)
+            while (head := self._head(replica, queue)) is not None:
+                life = self._fair(head, replica, queue)
                 if not replica.has_room(self.lives.needs(life)):
                     break
                 yield self._bind(life, replica)
@@ -64,19 +57,29 @@ class Binder:
                 and replica is not life.failed_at
                 and replica.has_room(self.lives.needs(life))
             ]
-            if free and self.counters.overdue(life.flow) is None:
+            if free and not life.held and self.counters.overdue(life.flow) is None:
                 soonest = min(free, key=lambda r: (r.outstanding + 1) * r.engine().latency.base)
                 yield self._bind(life, soonest)
             else:
                 left.append(life.request.request_id)
         self.queues.newcomers = left
 
+    def _head(self, replica: Replica, queue: list[str]) -> Life | None:
+        """Return who is the first of a queue that may go, and take out who may never."""
+        waits = [self.lives[name] for name in queue if self.lives.waits(name)]
+        may_go = [life for life in waits if life.failed_at is not replica]
+        self.queues.newcomers += [
+            life.request.request_id for life in waits if life.failed_at is replica
+        ]
+        queue[:] = [life.request.request_id for life in may_go]
+        return next((life for life in may_go if not life.held), None)
+
     def _fair(self, head: Life, replica: Replica, queue: Sequence[str]) -> Life:
         """Return who goes in place of the head of a queue; most often the head itself."""
         overdue = self.counters.overdue(head.flow)
         if overdue is None:
             return head
-        theirs = [life for life in self.lives.waiting if life.flow == overdue]
+        theirs = [life for life in self.lives.waiting if life.flow == overdue and not life.held]
         may_go = {life.request.request_id: life for life in theirs if life.failed_at is not replica}
         planned = (may_go[name] for name in queue if name in may_go)
         return next(planned, next(iter(may_go.values()), head))

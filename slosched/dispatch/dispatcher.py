@@ -1,5 +1,6 @@
 """One queue, many replicas: who waits, who is where, and who goes next."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,6 +28,8 @@ from slosched.planner.experience import Experience, Mishap
 from slosched.planner.margin import MarginRule
 
 _REHEARSED = 12  # requests
+_KNOWN = 64  # answers of a class, from which on it is known how long they are
+_TRIED = 2  # requests at a time of a class that is not
 
 
 class Dispatcher:
@@ -70,6 +73,8 @@ class Dispatcher:
         self._binder = Binder(self._lives, self._queues, self._counters)
         self._replicas: dict[str, Replica] = {}
         self._changed = False  # since the newest job was made
+        self._live_of: Counter[str] = Counter()  # requests, by class
+        self._ended_of: Counter[str] = Counter()  # answers
         self.mishaps: list[Mishap] = []
 
     def change(
@@ -136,13 +141,18 @@ class Dispatcher:
 
     # -- requests come and go ------------------------------------------------------------------
 
-    def submit(self, request: Request) -> None:
-        """Let a request wait; ValueError if its id is live already."""
+    def submit(self, request: Request, *, held: bool = False) -> None:
+        """Let a request wait; ValueError if its id is live already.
+
+        One that is held is not bound before it is let in, by `admit`.
+        """
         length = self._experience.usual.tokens
         if request.max_tokens is not None:
             length = min(length, request.max_tokens)
         life = self._lives.add(request, length)
+        life.held = held
         self._counters.arrives(life.flow)
+        self._live_of[request.slo_class] += 1
         self._queues.newcomers.append(request.request_id)
         self._changed = True
 
@@ -160,6 +170,7 @@ class Dispatcher:
         live = self._lives.table.rows[life.row]
         serial, first = int(live["serial"]), float(live["first_token"])
         live["produced"] = output_tokens
+        self._ended_of[life.request.slo_class] += 1
         self._experience.ended(Ended(life.request, life.row, serial, first, now, output_tokens))
         self.on_end(request_id)
 
@@ -174,6 +185,7 @@ class Dispatcher:
             served = life.request.input_tokens + int(self._lives.table.rows["produced"][life.row])
             self._counters.charge(life.flow, served - life.charged)
         self._lives.remove(request_id)
+        self._live_of[life.request.slo_class] -= 1
         self._changed = True
 
     def put_back(self, request_id: str) -> bool:
@@ -193,15 +205,27 @@ class Dispatcher:
 
     # -- who is let in -------------------------------------------------------------------------
 
-    def admission(self, request_id: str, now: float) -> AdmissionJob | None:
-        """Ask whether a request that waits is to be let in; None if nobody can tell."""
+    def admission(self, request_id: str, now: float, caution: float = 2.0) -> AdmissionJob | None:
+        """Ask whether a request that waits is to be let in; None if nobody can tell.
+
+        Of a class that is new, a few are let in whatever is expected of them: if their answers were
+        taken to be too long to be in time, nobody would ever know better.
+        """
         holds = isinstance(self._assignment, PlannedFleet)
         if not self._lives.waits(request_id) or not holds or not self.ready:
+            return None
+        slo_class = self._lives[request_id].request.slo_class
+        if self._ended_of[slo_class] < _KNOWN and self._live_of[slo_class] <= _TRIED:
             return None
         job = self.job(now)
         self._changed = True  # as this will be no plan
         row = self._lives[request_id].row
-        return AdmissionJob(job, int(np.flatnonzero(job.rows == row)[0]))
+        return AdmissionJob(job, int(np.flatnonzero(job.rows == row)[0]), caution)
+
+    def admit(self, request_id: str) -> None:
+        """Let a request in that was held."""
+        if (life := self._lives.get(request_id)) is not None:
+            life.held = False
 
     @property
     def waiting(self) -> int:

@@ -30,6 +30,8 @@ class Life:
         The replica that failed it once, and does not get it again.
     charged
         Tokens that its tenant was charged for it.
+    held
+        Whether it is not to be bound yet: whether it is let in is being decided.
     """
 
     row: int
@@ -38,6 +40,7 @@ class Life:
     newest: float = 0.0
     failed_at: Replica | None = None
     charged: float = 0.0
+    held: bool = False
 
     @property
     def flow(self) -> Flow:

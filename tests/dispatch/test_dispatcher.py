@@ -269,3 +269,36 @@ def test_prefixes_stay_together_as_long_as_nobody_has_too_many() -> None:
     for wrong in ({"characters": 0}, {"most": 1.0}):
         with pytest.raises(ValueError, match="must be"):
             PrefixAffinity(**wrong)  # type: ignore[arg-type]
+
+
+def test_who_is_held_goes_nowhere_before_it_is_let_in() -> None:
+    for assignment in ALL:
+        queue = dispatcher(assignment)
+        queue.submit(request(0), held=True)
+        queue.submit(request(1))
+        assert [binding.request_id for binding in queue.release()] == ["r1"]
+        if queue.wants_plan:
+            planned(queue)
+        assert not queue.release()
+        queue.admit("r0")
+        assert [binding.request_id for binding in queue.release()] == ["r0"]
+        queue.admit("nobody")
+
+
+def test_a_class_of_which_nothing_is_known_is_tried() -> None:
+    """Taken to be late by a wrong guess, it would be refused for ever."""
+    queue = dispatcher()
+    hopeless = Slo(e2e=0.001)
+    for i in range(3):
+        queue.submit(Request(f"r{i}", 0.0, 20, hopeless, "new"), held=True)
+    assert [queue.admission(f"r{i}", 0.0) is None for i in range(3)] == [False] * 3
+    queue.on_end("r2")
+    assert queue.admission("r0", 0.0) is None
+    queue.on_end("r1")
+    for i in range(64):
+        queue.submit(Request(f"s{i}", 0.0, 20, hopeless, "new"))
+        queue.release()
+        queue.on_complete(f"s{i}", 5, 1.0)
+    job = queue.admission("r0", 0.0)
+    assert job is not None
+    assert not job.admits()
