@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from slosched.dispatch import Dispatcher
@@ -62,7 +63,7 @@ def run_gateway(settings: ServerSettings, source: RulesSource, upstream_url: str
     """
     control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        asyncio.run(_run(_Stage(settings, control, listener), upstream_url, None))
+        uvloop.run(_run(_Stage(settings, control, listener), upstream_url, None))
 
 
 def run_fleet(settings: ServerSettings, source: RulesSource, dispatcher: Dispatcher) -> None:
@@ -75,7 +76,7 @@ def run_fleet(settings: ServerSettings, source: RulesSource, dispatcher: Dispatc
     """
     control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        asyncio.run(_run_fleet(_Stage(settings, control, listener), dispatcher))
+        uvloop.run(_run_fleet(_Stage(settings, control, listener), dispatcher))
 
 
 def run_engine(
@@ -90,7 +91,7 @@ def run_engine(
     """
     control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        asyncio.run(_run(_Stage(settings, control, listener), engine_url, command))
+        uvloop.run(_run(_Stage(settings, control, listener), engine_url, command))
 
 
 async def _run(stage: _Stage, url: str, command: EngineCommand | None) -> None:
