@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import math
 import signal
 import socket
@@ -201,6 +202,9 @@ def _uvicorn_config(settings: ServerSettings, app: FastAPI) -> uvicorn.Config:
         app,
         lifespan="off",
         log_config=None,
+        access_log=logging.getLogger("uvicorn.access").isEnabledFor(logging.INFO),
+        # Nobody asks who the client is.
+        proxy_headers=False,
         # The engine's own `server` and `date` are passed on.
         server_header=False,
         date_header=False,
