@@ -22,6 +22,7 @@ from slosched_server.admin import Admin
 from slosched_server.app import create_app
 from slosched_server.child import EngineCommand
 from slosched_server.control import Control
+from slosched_server.cork import CorkedHttp
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
@@ -200,6 +201,7 @@ async def _end(engine: asyncio.Task[Any]) -> None:
 def _uvicorn_config(settings: ServerSettings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=CorkedHttp,
         lifespan="off",
         log_config=None,
         access_log=logging.getLogger("uvicorn.access").isEnabledFor(logging.INFO),
