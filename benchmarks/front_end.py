@@ -6,12 +6,14 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Annotated
 
 import aiohttp
+import psutil
 import typer
 from common import FOLDER, Json, Measure, Quick, at_least, at_most, finish, note, run
 
@@ -20,6 +22,18 @@ from slosched_server.listen import free_port
 CONCURRENCY = 32
 _BODY = {"model": "m", "prompt": "p", "max_tokens": 20}
 _STARTS_S = 60.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where it is, and the process that it runs in."""
+
+    url: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return times.user + times.system
 
 
 def main(
@@ -39,7 +53,8 @@ def main(
 
     One client at a time for latency, 32 for throughput; answers are 70 bytes, or streams of 20
     events. Client, front end and engine share the machine. The gateway is measured before one
-    engine, whose requests it passes on, and before two, where it plans.
+    engine, whose requests it passes on, and before two, where it plans. The CPU time that a front
+    end takes for an answer depends less on who else uses the machine than rates do.
     """
     figures = asyncio.run(_measured(router, 1 if quick else rounds, 0.3 if quick else seconds))
     middle = {key: median(values) for key, values in figures.items()}
@@ -56,6 +71,9 @@ def main(
             if name == "gateway" and ("vllm-router", what) in middle:
                 percent = 100 * rate / middle["vllm-router", what]
                 measures.append(at_least(f"gateway: {what}, % of vllm-router's", percent, share))
+            if name != "directly":
+                spent = middle[name, f"cpu of {what}"]
+                measures.append(Measure(f"{name}: CPU ms a {what[:-1]}", f"{1e3 * spent:.3f}"))
     finish(measures, quick, json, {f"{name} {what}": v for (name, what), v in figures.items()})
 
 
@@ -65,23 +83,26 @@ async def _measured(
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     async with AsyncExitStack() as stack:
         engines = [await stack.enter_async_context(_engine()) for _ in range(2)]
-        urls = {"directly": engines[0]}
+        servers = {"directly": engines[0]}
         for name, upstreams in (("gateway", engines[:1]), ("gateway before two", engines)):
-            flags = [part for url in upstreams for part in ("--upstream", url)]
+            flags = [part for engine in upstreams for part in ("--upstream", engine.url)]
             command = [sys.executable, "-m", "slosched", "gateway", *flags]
-            urls[name] = await stack.enter_async_context(_started(command))
+            servers[name] = await stack.enter_async_context(_started(command))
         if router is not None:
             command = [
-                sys.executable, "-m", "vllm_router.launch_router", "--worker-urls", engines[0],
+                sys.executable, "-m", "vllm_router.launch_router", "--worker-urls", engines[0].url,
                 "--host", "127.0.0.1", "--policy", "round_robin",
             ]  # fmt: skip
-            urls["vllm-router"] = await stack.enter_async_context(_started(command, router))
+            servers["vllm-router"] = await stack.enter_async_context(_started(command, router))
         for number in range(rounds):
-            for name, url in urls.items():
-                async with aiohttp.ClientSession(url) as client:
+            for name, server in servers.items():
+                async with aiohttp.ClientSession(server.url) as client:
                     figures[name, "latency"].append(await _latency(client, seconds))
                     for what, body in (("requests", _BODY), ("streams", {**_BODY, "stream": True})):
-                        figures[name, what].append(await _rate(client, body, seconds))
+                        before = server.cpu_s()
+                        done, took = await _load(client, body, seconds)
+                        figures[name, what].append(done / took)
+                        figures[name, f"cpu of {what}"].append((server.cpu_s() - before) / done)
             note(f"round {number + 1} of {rounds}")
     return figures
 
@@ -95,7 +116,10 @@ async def _latency(client: aiohttp.ClientSession, seconds: float) -> float:
     return median(taken)
 
 
-async def _rate(client: aiohttp.ClientSession, body: dict[str, object], seconds: float) -> float:
+async def _load(
+    client: aiohttp.ClientSession, body: dict[str, object], seconds: float
+) -> tuple[int, float]:
+    """Ask for some seconds; return how many answers there were, and the seconds it took."""
     began = perf_counter()
 
     async def worker() -> int:
@@ -106,7 +130,7 @@ async def _rate(client: aiohttp.ClientSession, body: dict[str, object], seconds:
         return done
 
     done = await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
-    return sum(done) / (perf_counter() - began)
+    return sum(done), perf_counter() - began
 
 
 async def _ask(client: aiohttp.ClientSession, body: dict[str, object]) -> None:
@@ -117,28 +141,29 @@ async def _ask(client: aiohttp.ClientSession, body: dict[str, object]) -> None:
 
 
 @asynccontextmanager
-async def _engine() -> AsyncIterator[str]:
+async def _engine() -> AsyncIterator[Server]:
     port = free_port("127.0.0.1", 0)
     command = [sys.executable, str(FOLDER / "trivial_engine.py"), str(port)]
-    async with _process(command, dict(os.environ), f"http://127.0.0.1:{port}", "/v1/models") as url:
-        yield url
+    url = f"http://127.0.0.1:{port}"
+    async with _process(command, dict(os.environ), url, "/v1/models") as engine:
+        yield engine
 
 
 @asynccontextmanager
-async def _started(command: list[str], folder: Path | None = None) -> AsyncIterator[str]:
+async def _started(command: list[str], folder: Path | None = None) -> AsyncIterator[Server]:
     port = free_port("127.0.0.1", 0)
     environment = dict(os.environ)
     if folder is not None:
         environment["PYTHONPATH"] = str(folder)
     command = [*command, "--port", str(port)]
-    async with _process(command, environment, f"http://127.0.0.1:{port}", "/health") as url:
-        yield url
+    async with _process(command, environment, f"http://127.0.0.1:{port}", "/health") as server:
+        yield server
 
 
 @asynccontextmanager
 async def _process(
     command: list[str], environment: dict[str, str], url: str, path: str
-) -> AsyncIterator[str]:
+) -> AsyncIterator[Server]:
     """Start a server, and wait until it answers."""
     null = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
@@ -146,7 +171,7 @@ async def _process(
     )
     try:
         await _until(lambda: _answers(url + path))
-        yield url
+        yield Server(url, psutil.Process(process.pid))
     finally:
         process.terminate()
         await process.wait()

@@ -5,8 +5,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from slosched_server.admin import Admin
+from slosched_server.direct import Direct
 from slosched_server.errors import not_ready, plain_http
 from slosched_server.metrics import Metrics
 from slosched_server.proxy import Completions, PassThrough
@@ -43,12 +45,15 @@ def create_app(
         title="slosched", redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
     )
     completions = Completions(in_force, upstream, metrics, settings.max_body_bytes)
-    app.router.routes += [
-        Route("/v1/chat/completions", completions, methods=["POST"]),
-        Route("/v1/completions", completions, methods=["POST"]),
-        Route("/v1/models", PassThrough(upstream), methods=["GET"]),
-        *(admin.routes() if admin else ()),
-    ]
+    endpoints: dict[tuple[str, str], ASGIApp] = {
+        ("POST", "/v1/chat/completions"): completions,
+        ("POST", "/v1/completions"): completions,
+        ("GET", "/v1/models"): PassThrough(upstream),
+    }
+    # Routes as well: whoever asks for them in another way hears that it is not allowed.
+    app.router.routes += [Route(path, to, methods=[how]) for (how, path), to in endpoints.items()]
+    app.router.routes += admin.routes() if admin else ()
+    app.add_middleware(Direct, endpoints)
 
     @app.get("/health")
     async def health() -> Response:

@@ -1,32 +1,22 @@
 """Many engines as one upstream: requests wait for the replica that the dispatcher names."""
 
 import asyncio
-import re
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from types import TracebackType
 from typing import Self
 
 import orjson
-import structlog
 
 from slosched.dispatch import Dispatcher
 from slosched_server.gate import Gate
 from slosched_server.members import Connect, Members, whole
 from slosched_server.rules import FleetRules, Rules
-from slosched_server.upstream import Job, UpstreamAnswer, UpstreamError, UpstreamRequest
+from slosched_server.sending import Sending
+from slosched_server.upstream import UpstreamAnswer, UpstreamError, UpstreamRequest
 from slosched_server.visit import Visit
 from slosched_server.waiting_room import WaitingRoom
-
-log = structlog.get_logger()
-
-REPLICA_HEADER = b"x-slosched-replica"
-_COUNTED = re.compile(rb'"completion_tokens":\s*(\d+)')
-_TAIL = 4096  # bytes at the end of a body, in which usage is looked for
-_TRY_ELSEWHERE = (502, 503, 504)
 
 
 class FleetUpstream:
@@ -101,66 +91,20 @@ class FleetUpstream:
         self.members.configure(new.members)
         self._room.pump()
 
-    @asynccontextmanager
-    async def send(self, request: UpstreamRequest) -> AsyncIterator[UpstreamAnswer]:
+    def send(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamAnswer]:
         """Let a request wait, send it, and stream its answer; see `Upstream`."""
         if request.job is None:
-            yield await self._of_all(request)
-            return
+            return self._of_all(request)
         visit = Visit(self._room, self._gate, request.job, self._ids)
-        try:
-            async with AsyncExitStack() as stack:
-                await visit.begin()
-                answer = await self._answered(visit, request, request.job, stack)
-                yield replace(answer, body=self._heard(visit.request_id, request.job, answer))
-        finally:
-            visit.end()
+        return Sending(self.dispatcher, self.members, visit, request, request.job)
 
-    async def _answered(
-        self, visit: Visit, request: UpstreamRequest, job: Job, stack: AsyncExitStack
-    ) -> UpstreamAnswer:
-        """Wait for a replica and for its answer's first byte; try another one if it fails."""
-        began = time.monotonic()
-        while True:
-            replica = await visit.bound()
-            job.progress.queued = time.monotonic() - began
-            try:
-                async with AsyncExitStack() as attempt:
-                    upstream = self.members.upstream(replica.name)
-                    answer = await attempt.enter_async_context(upstream.send(request))
-                    first = await anext(answer.body, b"")
-                    if answer.status not in _TRY_ELSEWHERE or not visit.put_back():
-                        await stack.enter_async_context(attempt.pop_all())
-                        name = (REPLICA_HEADER, replica.name.encode())
-                        headers = [*answer.headers, name]
-                        return UpstreamAnswer(answer.status, headers, _after(first, answer.body))
-                    log.warning("sent elsewhere", replica=replica.name, status=answer.status)
-            except UpstreamError as error:
-                self.members.lost(replica, str(error))
-                if not visit.put_back():
-                    raise
-
-    async def _heard(
-        self, request_id: str, job: Job, answer: UpstreamAnswer
-    ) -> AsyncIterator[bytes]:
-        """Pass an answer on, and tell the dispatcher of its tokens."""
-        progress, tail, told = job.progress, b"", 0
-        async for chunk in answer.body:
-            tail = (tail + chunk)[-_TAIL:]
-            yield chunk
-            if progress.events > told:
-                told = progress.events
-                self.dispatcher.on_token(request_id, told, progress.last)
-        if answer.status == 200:
-            counted = _COUNTED.findall(tail)
-            tokens = int(counted[-1]) if counted else max(told, 1)
-            self.dispatcher.on_complete(request_id, tokens, time.monotonic())
-
-    async def _of_all(self, request: UpstreamRequest) -> UpstreamAnswer:
+    @asynccontextmanager
+    async def _of_all(self, request: UpstreamRequest) -> AsyncIterator[UpstreamAnswer]:
         """Answer what no engine has to work on: whether any is there, and what all serve."""
         ready = self.members.ready
         if request.target.partition("?")[0] == "/health":
-            return UpstreamAnswer(200 if ready else 503, (), _after(b"", None))
+            yield UpstreamAnswer(200 if ready else 503, (), _page(b""))
+            return
         answers = await asyncio.gather(*(whole(upstream, request) for upstream in ready))
         models: dict[str, object] = {}
         for status, body in answers:
@@ -170,12 +114,9 @@ class FleetUpstream:
             raise UpstreamError("no replica tells its models")
         page = orjson.dumps({"object": "list", "data": list(models.values())})
         headers = [(b"content-type", b"application/json")]
-        return UpstreamAnswer(200, headers, _after(page, None))
+        yield UpstreamAnswer(200, headers, _page(page))
 
 
-async def _after(first: bytes, others: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:
-    if first:
-        yield first
-    if others is not None:
-        async for chunk in others:
-            yield chunk
+async def _page(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data

@@ -1,5 +1,7 @@
 """What the front end measures, by SLO class; never by tenant or request, whose number is open."""
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from slosched_server.upstream import Job
@@ -17,17 +19,22 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._requests = Counter(
-            "slosched_requests",
-            "Requests by end: finished, rejected, shed, failed, cancelled by the client.",
-            ("slo_class", "outcome"),
-            registry=registry,
+        # Found once for each set of labels, of which there are few: finding costs as counting does.
+        self._requests = cache(
+            Counter(
+                "slosched_requests",
+                "Requests by end: finished, rejected, shed, failed, cancelled by the client.",
+                ("slo_class", "outcome"),
+                registry=registry,
+            ).labels
         )
-        self._violations = Counter(
-            "slosched_request_slo_violation",
-            "Limits that were not kept, by type: ttft, tpot, e2e.",
-            ("slo_class", "type"),
-            registry=registry,
+        self._violations = cache(
+            Counter(
+                "slosched_request_slo_violation",
+                "Limits that were not kept, by type: ttft, tpot, e2e.",
+                ("slo_class", "type"),
+                registry=registry,
+            ).labels
         )
         self._downgrades = Counter(
             "slosched_requests_downgraded",
@@ -36,12 +43,14 @@ class Metrics:
             registry=registry,
         )
         self._latencies = {
-            name: Histogram(
-                f"slosched_request_{name}_seconds",
-                text,
-                ("slo_class",),
-                buckets=buckets,
-                registry=registry,
+            name: cache(
+                Histogram(
+                    f"slosched_request_{name}_seconds",
+                    text,
+                    ("slo_class",),
+                    buckets=buckets,
+                    registry=registry,
+                ).labels
             )
             for name, text, buckets in (
                 ("ttft", "Arrival to first token, of streamed answers.", _TTFT_S),
@@ -53,7 +62,7 @@ class Metrics:
 
     def refuse(self) -> None:
         """Count a request that was refused before it had a class."""
-        self._requests.labels(NO_CLASS, "rejected").inc()
+        self._requests(NO_CLASS, "rejected").inc()
 
     def end(self, job: Job, now: float) -> None:
         """Count a request that ended at `now`, in seconds of the clock of its arrival.
@@ -63,7 +72,7 @@ class Metrics:
         slo_class, slo, progress = job.tag.slo_class, job.tag.slo, job.progress
         if job.asked:
             self._downgrades.labels(job.asked, slo_class).inc()
-        self._requests.labels(slo_class, progress.outcome).inc()
+        self._requests(slo_class, progress.outcome).inc()
         if progress.outcome not in ("finished", "cancelled"):
             return
         e2e = now - progress.arrival
@@ -82,9 +91,9 @@ class Metrics:
         ttft = waited if progress.ttft is None else progress.ttft
         for name, seconds in (("ttft", ttft), ("tpot", progress.tpot or 0.0), ("e2e", e2e)):
             if seconds > getattr(slo, name):
-                self._violations.labels(slo_class, name).inc()
+                self._violations(slo_class, name).inc()
 
     def _observe(self, slo_class: str, seconds: dict[str, float | None]) -> None:
         for name, value in seconds.items():
             if value is not None:
-                self._latencies[name].labels(slo_class).observe(value)
+                self._latencies[name](slo_class).observe(value)

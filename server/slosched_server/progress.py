@@ -38,6 +38,7 @@ class Progress:
     last: float = 0.0
     events: int = 0
     _tail: bytes = field(default=b"\n", repr=False)
+    _counted: int = field(default=0, repr=False)
 
     def chunk(self, data: bytes, now: float) -> None:
         """Note a chunk of the body; events may be cut anywhere."""
@@ -46,11 +47,13 @@ class Progress:
         if self.first is None:
             self.first = self.last = now
         window = self._tail + data
-        fresh = _events(window) - _events(self._tail)
+        fresh = _events(window) - self._counted
         if fresh:
             self.events += fresh
             self.last = now
-        self._tail = window[1 - len(_DONE) :]
+        # What an event begins with has a line's end in front only, so that most tails are short.
+        self._tail = window[max(window.rfind(b"\n"), len(window) - len(_DONE) + 1) :]
+        self._counted = _events(self._tail) if len(self._tail) >= len(_EVENT) else 0
 
     @property
     def ttft(self) -> float | None:

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 _LAST = ((b"connection", b"close"),)
 
 # What RFC 9110, section 5.5, keeps out of header values; the HTTP client refuses to send them.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Completions:
@@ -110,6 +110,8 @@ def _target(scope: Scope) -> str:
 
 def _forwarded(scope: Scope) -> RawHeaders:
     headers: RawHeaders = scope["headers"]
+    if _is_text(b",".join([value for _, value in headers])):
+        return headers
     for name, value in headers:
         if not _is_text(value):
             field = name.decode("latin-1")
@@ -119,6 +121,7 @@ def _forwarded(scope: Scope) -> RawHeaders:
 
 def _is_text(value: bytes) -> bool:
     try:
-        return not _CONTROL.search(value.decode())
+        value.decode()
     except UnicodeDecodeError:
         return False
+    return not _CONTROL.search(value)

@@ -56,11 +56,13 @@ class Relay:
                 async for chunk in answer.body:
                     # The head waits for the first byte: an engine that dies while the request
                     # is in its queue is then a 502, and no broken stream.
-                    await self._begin(head, send)
+                    if not self._begun:
+                        await self._begin(head, send)
                     self.progress.chunk(chunk, time.monotonic())
                     self._gap = chunk.endswith(b"\n\n")
                     await send(body_message(chunk, more=True))
-                await self._begin(head, send)
+                if not self._begun:
+                    await self._begin(head, send)
                 self.progress.outcome = _outcome(answer.status)
         except UpstreamError as error:
             await self._fail(error, send)
@@ -88,9 +90,8 @@ class Relay:
         return headers
 
     async def _begin(self, head: Message, send: Send) -> None:
-        if not self._begun:
-            self._begun = True
-            await send(head)
+        self._begun = True
+        await send(head)
 
     async def _fail(self, error: UpstreamError, send: Send) -> None:
         if isinstance(error, RefusedError):

@@ -1,6 +1,8 @@
 """Running the front end until it is told to stop, alone or with an engine behind it."""
 
 import asyncio
+import gc
+import logging
 import math
 import signal
 import socket
@@ -12,6 +14,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from slosched.dispatch import Dispatcher
@@ -19,6 +22,7 @@ from slosched_server.admin import Admin
 from slosched_server.app import create_app
 from slosched_server.child import EngineCommand
 from slosched_server.control import Control
+from slosched_server.cork import CorkedHttp
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
@@ -32,6 +36,7 @@ log = structlog.get_logger()
 
 
 _SAME_SIGNAL_S = 0.5
+_COLLECT_EVERY = 10_000  # objects; a request makes some hundred, and leaves none
 
 
 class _Server(uvicorn.Server):
@@ -62,7 +67,7 @@ def run_gateway(settings: ServerSettings, source: RulesSource, upstream_url: str
     """
     control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        asyncio.run(_run(_Stage(settings, control, listener), upstream_url, None))
+        uvloop.run(_run(_Stage(settings, control, listener), upstream_url, None))
 
 
 def run_fleet(settings: ServerSettings, source: RulesSource, dispatcher: Dispatcher) -> None:
@@ -75,7 +80,7 @@ def run_fleet(settings: ServerSettings, source: RulesSource, dispatcher: Dispatc
     """
     control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        asyncio.run(_run_fleet(_Stage(settings, control, listener), dispatcher))
+        uvloop.run(_run_fleet(_Stage(settings, control, listener), dispatcher))
 
 
 def run_engine(
@@ -90,7 +95,7 @@ def run_engine(
     """
     control = Control(source)
     with closing(listen(settings.host, settings.port)) as listener:
-        asyncio.run(_run(_Stage(settings, control, listener), engine_url, command))
+        uvloop.run(_run(_Stage(settings, control, listener), engine_url, command))
 
 
 async def _run(stage: _Stage, url: str, command: EngineCommand | None) -> None:
@@ -129,6 +134,7 @@ async def _serve(
     server = _Server(_uvicorn_config(stage.settings, app))
     serving = asyncio.create_task(server.serve([stage.listener]))
     watching = asyncio.create_task(control.watch())
+    _collect_less()
     host, port = stage.listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     log.info("listening", url=f"http://{shown}:{port}", engine=shown_engine)
@@ -139,6 +145,13 @@ async def _serve(
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+
+
+def _collect_less() -> None:
+    """Let collections of garbage pass over what is here by now, which stays to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY)
 
 
 async def _until_stopped(
@@ -188,8 +201,12 @@ async def _end(engine: asyncio.Task[Any]) -> None:
 def _uvicorn_config(settings: ServerSettings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=CorkedHttp,
         lifespan="off",
         log_config=None,
+        access_log=logging.getLogger("uvicorn.access").isEnabledFor(logging.INFO),
+        # Nobody asks who the client is.
+        proxy_headers=False,
         # The engine's own `server` and `date` are passed on.
         server_header=False,
         date_header=False,

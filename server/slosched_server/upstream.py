@@ -112,18 +112,14 @@ class Upstream(Protocol):
 
 def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Drop the hop-by-hop fields, those that `Connection` names among them."""
-    fields = [(name.lower(), name, value) for name, value in headers]
-    named = {
-        token.strip().lower()
-        for lower, _, value in fields
-        if lower == b"connection"
-        for token in value.split(b",")
-    }
-    return [
-        (name, value)
-        for lower, name, value in fields
-        if lower not in HOP_BY_HOP and lower not in named
-    ]
+    gone, kept = set[bytes](), []
+    for field in headers:
+        lower = field[0].lower()
+        if lower not in HOP_BY_HOP:
+            kept.append(field)
+        elif lower == b"connection":
+            gone.update(token.strip().lower() for token in field[1].split(b","))
+    return [field for field in kept if field[0].lower() not in gone] if gone else kept
 
 
 async def healthy(upstream: Upstream, timeout_s: float) -> bool:

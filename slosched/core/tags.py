@@ -22,7 +22,14 @@ TARGET_HEADERS: Mapping[str, str] = MappingProxyType(
 )
 TENANT_HEADER = "x-gateway-inference-fairness-id"
 SERVICE_TIER = "service_tier"
-_OURS_ALONE = ("x-slo-", "x-llm-d-slo-")
+_SAYS: Mapping[bytes, str] = MappingProxyType(
+    {
+        **{name.encode(): "class" for name in CLASS_HEADERS},
+        **{name.encode(): limit for name, limit in TARGET_HEADERS.items()},
+        TENANT_HEADER.encode(): "tenant",
+    }
+)
+_OURS_ALONE = (b"x-slo-", b"x-llm-d-slo-")
 _DIGITS = re.compile(r"[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _NEUTRAL_TIERS = ("auto", "default")
@@ -94,12 +101,13 @@ class Tagger:
         """
         chosen: dict[str, tuple[str, str]] = {}
         for raw_name, raw_value in headers:
-            name = raw_name.decode("latin-1").lower()
-            key = "class" if name in CLASS_HEADERS else TARGET_HEADERS.get(name)
-            key = "tenant" if name == TENANT_HEADER else key
+            lower = raw_name.lower()
+            key = _SAYS.get(lower)
             if key is None:
-                _refuse_typo(name)
+                if lower.startswith(_OURS_ALONE):
+                    raise _typo(lower.decode("latin-1"))
                 continue
+            name = lower.decode("latin-1")
             value = raw_value.decode("latin-1").strip(" \t")
             if key in chosen and chosen[key][1] != value:
                 raise TagError(
@@ -184,13 +192,12 @@ def to_vllm_priority(priority: int) -> int:
     return min(-priority, 2**63 - 1)
 
 
-def _refuse_typo(name: str) -> None:
-    """Refuse a header that can only have been meant for us; nobody else's start like these."""
-    if name.startswith(_OURS_ALONE):
-        known = (*CLASS_HEADERS, *TARGET_HEADERS)
-        close = get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-        raise TagError(name[:80], f"unknown header, {hint}")
+def _typo(name: str) -> TagError:
+    """Blame a header that can only have been meant for us; nobody else's start like these."""
+    known = (*CLASS_HEADERS, *TARGET_HEADERS)
+    close = get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    return TagError(name[:80], f"unknown header, {hint}")
 
 
 def _milliseconds(source: str, value: str) -> int:

@@ -58,7 +58,7 @@ class Binder:
                 and replica.has_room(self.lives.needs(life))
             ]
             if free and not life.held and self.counters.overdue(life.flow) is None:
-                soonest = min(free, key=lambda r: (r.outstanding + 1) * r.engine().latency.base)
+                soonest = min(free, key=lambda r: (r.outstanding + 1) * r.step_s)
                 yield self._bind(life, soonest)
             else:
                 left.append(life.request.request_id)

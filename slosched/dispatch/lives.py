@@ -1,8 +1,7 @@
 """The live requests of the queue: who waits, who is where, and how far each has come."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
 
 from slosched.core.live import LiveTable
 from slosched.core.request import Request
@@ -24,8 +23,8 @@ class Life:
         As it was submitted.
     replica
         Where it is; None while it waits.
-    newest
-        When its newest token came, s.
+    tokens, newest
+        How many of its answer are out, and when the newest came, s.
     failed_at
         The replica that failed it once, and does not get it again.
     charged
@@ -37,6 +36,7 @@ class Life:
     row: int
     request: Request
     replica: Replica | None = None
+    tokens: int = 0
     newest: float = 0.0
     failed_at: Replica | None = None
     charged: float = 0.0
@@ -104,6 +104,9 @@ class Lives:
                 self._wait_no_more(life)
             else:
                 life.replica.take(request_id)
+            if life.replica is not None and life.tokens:
+                life.replica.decoding -= 1
+                life.replica.context_tokens -= life.request.input_tokens - 1 + life.tokens
             self.table.remove(request_id)
         return life
 
@@ -118,28 +121,31 @@ class Lives:
         """Let a request wait again; False if its answer has begun, or it did before."""
         if life.replica is None or life.failed_at is not None:
             return False
-        live = self.table.rows[life.row]
-        if not isnan(live["first_token"]):
+        if life.tokens:
             return False
         life.replica.take(life.request.request_id)
         life.failed_at, life.replica = life.replica, None
         self._wait(life)
-        live["running"] = False
+        self.table.rows["running"][life.row] = False
         return True
 
     def token(self, life: Life, tokens: int, now: float) -> None:
         """Note that so many tokens of an answer are out, and let its replica learn from when."""
-        if life.replica is None:
+        replica = life.replica
+        if replica is None:
             return
-        live = self.table.rows[life.row]
-        if isnan(live["first_token"]):
+        live, more = self.table.rows[life.row], tokens - life.tokens
+        if not life.tokens:
             live["first_token"], live["prefill"] = now, 0
-        elif tokens > live["produced"] and tokens % _LISTENED == 0:
-            seconds = (now - life.newest) / (tokens - int(live["produced"]))
-            life.replica.saw_step(seconds, *self._batch(life.replica.given))
+            replica.decoding += 1
+            replica.context_tokens += life.request.input_tokens - 1
+        elif more > 0 and tokens % _LISTENED == 0:
+            seconds = (now - life.newest) / more
+            replica.saw_step(seconds, replica.decoding, replica.context_tokens)
+        replica.context_tokens += more
         live["produced"] = tokens
         live["context"] = life.request.input_tokens + tokens - 1
-        life.newest = now
+        life.tokens, life.newest = tokens, now
 
     def needs(self, life: Life) -> int:
         """Tokens of KV cache that a request will need, as far as is known."""
@@ -152,9 +158,3 @@ class Lives:
     def _wait_no_more(self, life: Life) -> None:
         del self._waiting[life.request.request_id]
         self.waiting_tokens -= life.request.input_tokens
-
-    def _batch(self, request_ids: Iterable[str]) -> tuple[int, int]:
-        """Sequences that decode, of some, and the tokens of their contexts."""
-        live = self.table.rows[[self._lives[name].row for name in request_ids]]
-        decoding = live["prefill"] == 0
-        return int(decoding.sum()), int(live["context"][decoding].sum())

@@ -42,6 +42,8 @@ class Replica:
         Tokens of KV cache that each request that it has will need at least, by id.
     others
         What it has that was not given here.
+    decoding, context_tokens
+        How many of those given have begun to be answered, and the tokens of their contexts.
     """
 
     name: str
@@ -52,7 +54,10 @@ class Replica:
     state: State = "ready"
     given: dict[str, int] = field(default_factory=dict)
     others: Others = field(default_factory=Others)
+    decoding: int = 0
+    context_tokens: int = 0
     _kv: int = 0
+    _slower: float | None = 1.0  # None where it is to be found anew
     _ratios: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _readings: deque[tuple[Reading, int]] = field(default_factory=lambda: deque(maxlen=_READINGS))
 
@@ -81,9 +86,14 @@ class Replica:
     @property
     def slower(self) -> float:
         """How many times as long its steps take as its latency model has them."""
-        if len(self._ratios) < _ENOUGH:
-            return 1.0
-        return min(max(median(self._ratios), 1 / _SLOWEST), _SLOWEST)
+        if self._slower is None:
+            self._slower = min(max(median(self._ratios), 1 / _SLOWEST), _SLOWEST)
+        return self._slower
+
+    @property
+    def step_s(self) -> float:
+        """Seconds that its shortest step takes."""
+        return self.latency.base * self.slower
 
     def engine(self, margin: float = 1.0) -> Engine:
         """Return what plans reckon with: an engine that is slower than it is by a margin.
@@ -125,6 +135,8 @@ class Replica:
         """
         expected = self.latency.step(0, sequences, context_tokens)
         self._ratios.append(seconds / expected)
+        if len(self._ratios) >= _ENOUGH:
+            self._slower = None
 
     def said(self, reading: Reading) -> None:
         """Learn from what it says of itself."""
@@ -137,5 +149,6 @@ class Replica:
     def forget(self) -> None:
         """Forget what was learnt from an engine that is gone: another may be in its place."""
         self._ratios.clear()
+        self._slower = 1.0
         self._readings.clear()
         self.others = Others()

@@ -64,6 +64,7 @@ def test_law_1_everybody_is_served_once(
     assert np.isfinite(fleet.finish).all()
     assert queue.waiting == 0
     assert all(not replica.given and replica.free_kv == 6400 for replica in queue.replicas)
+    assert all(replica.decoding == replica.context_tokens == 0 for replica in queue.replicas)
     assert not queue.mishaps
 
 
@@ -242,6 +243,31 @@ def test_how_fast_a_replica_is_is_learnt_from_its_tokens() -> None:
     [replica] = queue.replicas
     assert 1.6 < replica.slower < 1.8
     assert replica.engine().latency.base == pytest.approx(LATENCY.base * replica.slower)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["token", "end", "back"])), max_size=60)
+)
+def test_a_replica_knows_how_much_it_decodes(said: list[tuple[int, str]]) -> None:
+    queue = dispatcher(slower=(1.0, 1.0))
+    for i in range(6):
+        queue.submit(request(i, 10 + i))
+    queue.release()
+    tokens = dict.fromkeys(range(6), 0)
+    for now, (i, what) in enumerate(said):
+        if what == "token" and i in tokens and queue._lives[f"r{i}"].replica:
+            tokens[i] += 1
+            queue.on_token(f"r{i}", tokens[i], float(now))
+        elif what == "end":
+            tokens.pop(i, None)
+            queue.on_end(f"r{i}")
+        elif what == "back":
+            queue.put_back(f"r{i}")
+            queue.release()
+    for replica in queue.replicas:
+        there = [i for i, n in tokens.items() if n and queue._lives[f"r{i}"].replica is replica]
+        assert replica.decoding == len(there)
+        assert replica.context_tokens == sum(9 + i + tokens[i] for i in there)
 
 
 def test_fewest_outstanding_and_round_robin_and_memory() -> None:

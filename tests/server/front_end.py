@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from slosched.core.slo import Slo, SloClass
 from slosched.core.tags import Tagger
 from slosched_server.app import create_app
+from slosched_server.cork import CorkedHttp
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
 from slosched_server.rules import Rules, RulesInForce
@@ -29,7 +31,12 @@ async def serving(app: Any) -> AsyncIterator[str]:
     """Serve an application on a free port; gives the URL."""
     listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(
-        app, lifespan="off", log_config=None, server_header=False, date_header=False
+        app,
+        http=CorkedHttp,
+        lifespan="off",
+        log_config=None,
+        server_header=False,
+        date_header=False,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server._serve([listener]))
@@ -68,7 +75,7 @@ def in_thread(settings: ServerSettings | None = None) -> Iterator[tuple[FakeEngi
             ready.set()
             await end.wait()
 
-    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread = threading.Thread(target=uvloop.run, args=(main(),))
     thread.start()
     if not ready.wait(60):
         raise TimeoutError

@@ -1,0 +1,108 @@
+"""A request on its way through a fleet: it waits, goes to a replica, and is answered."""
+
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from types import TracebackType
+
+import structlog
+
+from slosched.dispatch import Dispatcher, Replica
+from slosched_server.members import Members
+from slosched_server.upstream import Job, UpstreamAnswer, UpstreamError, UpstreamRequest
+from slosched_server.visit import Visit
+
+log = structlog.get_logger()
+
+REPLICA_HEADER = b"x-slosched-replica"
+_COUNTED = re.compile(rb'"completion_tokens":\s*(\d+)')
+_TAIL = 4096  # bytes at the end of a body, in which usage is looked for
+_TRY_ELSEWHERE = (502, 503, 504)
+
+
+class Sending:
+    """What `Upstream.send` returns for a fleet.
+
+    Parameters
+    ----------
+    dispatcher
+        Told of the answer's tokens.
+    members
+        The ways to replicas.
+    visit
+        Its stay in the queue, which ends with it.
+    request, job
+        What is sent.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        members: Members,
+        visit: Visit,
+        request: UpstreamRequest,
+        job: Job,
+    ) -> None:
+        self._dispatcher, self._members, self._visit = dispatcher, members, visit
+        self._request, self._job = request, job
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> UpstreamAnswer:
+        try:
+            await self._visit.begin()
+            return await self._answered()
+        except BaseException:
+            self._visit.end()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._open.__aexit__(kind, error, traceback)
+        finally:
+            self._visit.end()
+
+    async def _answered(self) -> UpstreamAnswer:
+        """Wait for a replica and for its answer's first byte; try another one if it fails."""
+        began = time.monotonic()
+        while True:
+            replica = await self._visit.bound()
+            self._job.progress.queued = time.monotonic() - began
+            try:
+                async with AsyncExitStack() as attempt:
+                    upstream = self._members.upstream(replica.name)
+                    answer = await attempt.enter_async_context(upstream.send(self._request))
+                    first = await anext(answer.body, b"")
+                    if answer.status not in _TRY_ELSEWHERE or not self._visit.put_back():
+                        self._open = attempt.pop_all()
+                        return self._told(replica, answer, first)
+                    log.warning("sent elsewhere", replica=replica.name, status=answer.status)
+            except UpstreamError as error:
+                self._members.lost(replica, str(error))
+                if not self._visit.put_back():
+                    raise
+
+    def _told(self, replica: Replica, answer: UpstreamAnswer, first: bytes) -> UpstreamAnswer:
+        headers = [*answer.headers, (REPLICA_HEADER, replica.name.encode())]
+        return UpstreamAnswer(answer.status, headers, self._heard(answer, first))
+
+    async def _heard(self, answer: UpstreamAnswer, first: bytes) -> AsyncIterator[bytes]:
+        """Pass an answer on, and tell the dispatcher of its tokens."""
+        progress, request_id = self._job.progress, self._visit.request_id
+        chunk, tail, told = first, b"", 0
+        while chunk:
+            tail = (tail + chunk)[-_TAIL:]
+            yield chunk
+            if progress.events > told:
+                told = progress.events
+                self._dispatcher.on_token(request_id, told, progress.last)
+            chunk = await anext(answer.body, b"")
+        if answer.status == 200:
+            counted = _COUNTED.findall(tail)
+            tokens = int(counted[-1]) if counted else max(told, 1)
+            self._dispatcher.on_complete(request_id, tokens, time.monotonic())
