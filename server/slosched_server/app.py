@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from slosched_server.admin import Admin
-from slosched_server.errors import not_ready, plain_http
+from slosched_server.errors import ApiError, not_ready, plain_http
 from slosched_server.metrics import Metrics
 from slosched_server.proxy import Completions, PassThrough
 from slosched_server.rules import RulesInForce
@@ -46,7 +46,7 @@ def create_app(
     app.router.routes += [
         Route("/v1/chat/completions", completions, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
-        Route("/v1/models", PassThrough(upstream), methods=["GET"]),
+        Route("/v1/models", PassThrough(in_force, upstream, metrics), methods=["GET"]),
         *(admin.routes() if admin else ()),
     ]
 
@@ -57,11 +57,14 @@ def create_app(
         return Response() if ready else not_ready().response()
 
     @app.get("/metrics")
-    async def show_metrics() -> Response:
+    async def show_metrics(request: Request) -> Response:
         """Answer the front end's own metrics, in Prometheus' text format."""
+        client = request.client.host if request.client else ""
+        in_force.rules.access.check_metrics(client, request.headers.raw)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     app.add_exception_handler(HTTPException, _plain_http)
+    app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Exception, _unexpected)
     return app
 
@@ -71,6 +74,12 @@ async def _plain_http(_: Request, error: Exception) -> Response:
         raise error
     headers = dict(error.headers) if error.headers else None
     return plain_http(error.status_code, error.detail).response(headers)
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, ApiError):
+        raise error
+    return error.response()
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from slosched.core.errors import SloschedError
+from slosched_server.refusals import AccessError
 from slosched_server.upstream import Job
 
 # Stands in for the class of a request that was refused before it had one.
@@ -35,6 +37,13 @@ class Metrics:
             ("slo_class", "served_as"),
             registry=registry,
         )
+        self._refusals = Counter(
+            "slosched_access_refused",
+            "Requests refused for who sent them, by what that client may not: key, class, rate, "
+            "tag.",
+            ("reason",),
+            registry=registry,
+        )
         self._latencies = {
             name: Histogram(
                 f"slosched_request_{name}_seconds",
@@ -51,9 +60,11 @@ class Metrics:
             )
         }
 
-    def refuse(self) -> None:
+    def refuse(self, error: SloschedError) -> None:
         """Count a request that was refused before it had a class."""
         self._requests.labels(NO_CLASS, "rejected").inc()
+        if isinstance(error, AccessError):
+            self._refusals.labels(error.reason).inc()
 
     def end(self, job: Job, now: float) -> None:
         """Count a request that ended at `now`, in seconds of the clock of its arrival.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from math import inf
 from types import MappingProxyType
+from typing import Literal
 
 from slosched.core.errors import TagError
 from slosched.core.slo import Slo, SloClass
@@ -29,6 +30,7 @@ _NEUTRAL_TIERS = ("auto", "default")
 _XARG_LIMITS = {"ttft": "slosched_ttft_ms", "tpot": "slosched_tpot_ms", "e2e": "slosched_e2e_ms"}
 
 Headers = Iterable[tuple[bytes, bytes]]
+About = Literal["class", "target", "tenant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,10 @@ class Tagger:
         self._classes = dict(classes)
         self.default_class = default_class
         self._tiers = {c.service_tier: c.name for c in classes.values() if c.service_tier}
+
+    def with_default(self, default_class: str) -> "Tagger":
+        """Return one for the same classes, of which another is the default; raises as `Tagger`."""
+        return Tagger(self._classes, default_class)
 
     def read(self, headers: Headers, service_tier: object = None) -> Tag:
         """Read a tag from raw HTTP headers and the body's `service_tier`.
@@ -154,6 +160,19 @@ class Tagger:
             return Tag(name, base, tenant)
         seconds = {k: limits[k] / 1e3 if k in limits else inf for k in ("ttft", "tpot", "e2e")}
         return Tag(name, Slo(**seconds, weight=base.weight), tenant, frozenset(limits))
+
+
+def about(header: str) -> About | None:
+    """Return what a header is about; None if it is not for us to read.
+
+    One that can only be meant for us, and is misspelt, passes for one that names a class.
+    """
+    name = header.lower()
+    if name in TARGET_HEADERS:
+        return "target"
+    if name == TENANT_HEADER:
+        return "tenant"
+    return "class" if name.startswith(_OURS_ALONE) or name in CLASS_HEADERS else None
 
 
 def to_xargs(tag: Tag) -> dict[str, str | int]:
