@@ -1,7 +1,7 @@
 """Changes while requests are served: the configuration's file is edited, or somebody edits here."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import structlog
@@ -11,6 +11,9 @@ from slosched.core.errors import SloschedError
 from slosched_server.rules import Rules, RulesInForce, RulesSource
 
 log = structlog.get_logger()
+
+# Whatever is not told: what changed before the folder was watched, or on another machine's disk.
+_LOOK_EVERY_MS = 1000
 
 
 class Control:
@@ -31,10 +34,9 @@ class Control:
 
     def __init__(self, source: RulesSource) -> None:
         self.source = source
-        self.in_force = RulesInForce(source.read())
         self.edits: Sequence[str] = ()
-        self._watched: Sequence[Path] = ()
-        self._others = asyncio.Event()
+        self._seen: Mapping[Path, object] = {}
+        self.in_force = RulesInForce(self._read(self.edits))
 
     def edit(self, edits: Sequence[str]) -> None:
         """Change some values, in place of those that were changed before.
@@ -44,15 +46,15 @@ class Control:
         SloschedError
             If the configuration does not fit then; nothing has changed.
         """
-        rules = self.source.read(edits)
+        rules = self._read(edits)
         self.edits = tuple(edits)
-        self._put_in_force(rules)
+        self.in_force.replace(rules)
         log.info("configuration edited", edits=list(edits))
 
     def reload(self) -> bool:
         """Read the files anew; False if they do not fit, and what was in force still is."""
         try:
-            self._put_in_force(self.source.read(self.edits))
+            self.in_force.replace(self._read(self.edits))
         except SloschedError as error:
             log.warning("configuration not reloaded, the old one stays", reason=str(error))
             return False
@@ -60,26 +62,32 @@ class Control:
         return True
 
     async def watch(self) -> None:
-        """Reload whenever a file changes, or others are to be watched, until cancelled."""
+        """Reload whenever a file changes, until cancelled."""
         while True:
-            self._watched = list(self.source.files)
-            self._others = asyncio.Event()
-            seen = self._stamps()
+            files = self.source.files
             # Editors move another file into place, and mounted secrets a whole folder: what holds
             # the file sees that, the file does not.
-            folders = {at.parent for file in self._watched for at in (file, file.resolve())}
-            async for _ in awatch(*folders, recursive=False, stop_event=self._others):
-                if (now := self._stamps()) != seen:
-                    seen = now
-                    self.reload()
+            folders = {at.parent for file in files for at in (file, file.resolve())}
+            looks = awatch(
+                *folders, recursive=False, rust_timeout=_LOOK_EVERY_MS, yield_on_timeout=True
+            )
+            async with aclosing(looks):
+                async for _ in looks:
+                    if self._stamps() != self._seen:
+                        self.reload()
+                    if self.source.files != files:
+                        break
 
-    def _put_in_force(self, rules: Rules) -> None:
-        self.in_force.replace(rules)
-        if list(self.source.files) != self._watched:
-            self._others.set()
+    def _read(self, edits: Sequence[str]) -> Rules:
+        before = self._stamps()
+        try:
+            return self.source.read(edits)
+        finally:
+            # What changes while it is read is read again.
+            self._seen = {file: before.get(file, at) for file, at in self._stamps().items()}
 
-    def _stamps(self) -> Sequence[tuple[int, int] | None]:
-        return [_stamp(file) for file in self._watched]
+    def _stamps(self) -> Mapping[Path, object]:
+        return {file: _stamp(file) for file in self.source.files}
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

@@ -104,7 +104,7 @@ class Meter:
         if isinf(wait):
             raise too_large(what, units, allowance.burst)
         if wait:
-            raise too_fast(what, per_minute, wait, self.headers())
+            raise too_fast(what, per_minute, round(wait, 6), self.headers())
         allowance.take(units, now)
 
     def headers(self) -> RawHeaders:
@@ -136,7 +136,7 @@ class Meters:
 
 def _span(seconds: float) -> str:
     """Write a time as OpenAI does: 20ms, 1.5s, 6m0s."""
-    ms = ceil(seconds * 1e3)
+    ms = ceil(round(seconds * 1e3, 3))
     if ms < 1000:
         return f"{ms}ms"
     minutes, rest = divmod(ms, 60_000)

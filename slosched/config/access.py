@@ -45,7 +45,7 @@ class AccessSettings(BaseModel):
         """Raise `ConfigError` if strangers could reach an address where no key is asked for."""
         if self.keys is None and not self.open and not is_loopback(host):
             raise ConfigError(
-                f"server.host: {host} can be reached from other machines, and no key is asked "
+                f"host: {host} can be reached from other machines, and no key is asked "
                 "for: name a file of keys (access.keys), or say that everybody may come "
                 "(access.open: true)"
             )
