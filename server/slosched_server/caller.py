@@ -3,12 +3,21 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from slosched.core.tags import CLASS_HEADERS, SERVICE_TIER, Headers, Tag, Tagger, about
+from slosched.core.tags import (
+    CLASS_HEADERS,
+    SERVICE_TIER,
+    TAG_PREFIXES,
+    Headers,
+    Tag,
+    Tagger,
+    about,
+)
 from slosched_server.rates import Meter
 from slosched_server.refusals import class_not_allowed, tag_not_allowed
 from slosched_server.sizes import Size
 from slosched_server.upstream import RawHeaders
 
+_PREFIXES = tuple(prefix.encode() for prefix in TAG_PREFIXES)
 _USUAL_TOKENS = 200  # of an answer without a bound, as predictors have it that know nothing
 
 Pairs = Sequence[tuple[bytes, bytes]]
@@ -55,7 +64,11 @@ class Caller:
         AccessError
             If it is not for this client to say, and is not to be ignored.
         """
-        heard = [pair for pair in headers if self._hears(pair[0])]
+        heard = [
+            pair
+            for pair in headers
+            if not pair[0].lower().startswith(_PREFIXES) or self._hears(pair[0])
+        ]
         mute = self.strips and not self._names_classes
         tag = self.tagger.read(heard, None if mute else service_tier)
         if not self._may_ask(tag.slo_class):

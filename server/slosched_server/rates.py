@@ -12,6 +12,18 @@ from slosched_server.upstream import RawHeaders
 Units = Literal["requests", "tokens"]
 Clock = Callable[[], float]
 
+_HEADERS: Mapping[Units, tuple[bytes, bytes, bytes]] = {
+    "requests": (
+        b"x-ratelimit-limit-requests",
+        b"x-ratelimit-remaining-requests",
+        b"x-ratelimit-reset-requests",
+    ),
+    "tokens": (
+        b"x-ratelimit-limit-tokens",
+        b"x-ratelimit-remaining-tokens",
+        b"x-ratelimit-reset-tokens",
+    ),
+}
 _SOME_S = 1e-6  # as exact as sums of seconds are
 
 
@@ -112,9 +124,12 @@ class Meter:
         now = self._clock()
         headers = []
         for what, (per_minute, allowance) in self._of.items():
-            values = (str(per_minute), str(allowance.left(now)), _span(allowance.refill_s(now)))
-            for name, value in zip(("limit", "remaining", "reset"), values, strict=True):
-                headers.append((f"x-ratelimit-{name}-{what}".encode(), value.encode()))
+            limit, remaining, reset = _HEADERS[what]
+            headers += [
+                (limit, b"%d" % per_minute),
+                (remaining, b"%d" % allowance.left(now)),
+                (reset, _span(allowance.refill_s(now))),
+            ]
         return headers
 
 
@@ -134,10 +149,10 @@ class Meters:
         return self._of
 
 
-def _span(seconds: float) -> str:
+def _span(seconds: float) -> bytes:
     """Write a time as OpenAI does: 20ms, 1.5s, 6m0s."""
     ms = ceil(round(seconds * 1e3, 3))
     if ms < 1000:
-        return f"{ms}ms"
+        return b"%dms" % ms
     minutes, rest = divmod(ms, 60_000)
-    return f"{minutes}m{rest / 1e3:g}s" if minutes else f"{rest / 1e3:g}s"
+    return (b"%dm" % minutes if minutes else b"") + b"%gs" % (rest / 1e3)

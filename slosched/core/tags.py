@@ -24,6 +24,7 @@ TARGET_HEADERS: Mapping[str, str] = MappingProxyType(
 TENANT_HEADER = "x-gateway-inference-fairness-id"
 SERVICE_TIER = "service_tier"
 _OURS_ALONE = ("x-slo-", "x-llm-d-slo-")
+TAG_PREFIXES = (*_OURS_ALONE, "x-gateway-inference-")  # of all headers that are read
 _DIGITS = re.compile(r"[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _NEUTRAL_TIERS = ("auto", "default")

@@ -1,4 +1,4 @@
-"""Tags of clients that may not say everything: ignored, or refused by name, and never believed."""
+"""Law 18: tags that are not for a client to say are ignored, or refused by name; never believed."""
 
 from typing import Any
 

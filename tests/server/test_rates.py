@@ -1,4 +1,4 @@
-"""Rate limits: never more than was said, and no less; what is kept of keys."""
+"""Law 18: never more than the rate allows, in any window; and no less; and what is kept of keys."""
 
 import pytest
 from hypothesis import given
