@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from slosched_server.admin import Admin
 from slosched_server.direct import Direct
-from slosched_server.errors import not_ready, plain_http
+from slosched_server.errors import ApiError, not_ready, plain_http
 from slosched_server.metrics import Metrics
 from slosched_server.proxy import Completions, PassThrough
 from slosched_server.rules import RulesInForce
@@ -48,7 +48,7 @@ def create_app(
     endpoints: dict[tuple[str, str], ASGIApp] = {
         ("POST", "/v1/chat/completions"): completions,
         ("POST", "/v1/completions"): completions,
-        ("GET", "/v1/models"): PassThrough(upstream),
+        ("GET", "/v1/models"): PassThrough(in_force, upstream, metrics),
     }
     # Routes as well: whoever asks for them in another way hears that it is not allowed.
     app.router.routes += [Route(path, to, methods=[how]) for (how, path), to in endpoints.items()]
@@ -62,11 +62,14 @@ def create_app(
         return Response() if ready else not_ready().response()
 
     @app.get("/metrics")
-    async def show_metrics() -> Response:
+    async def show_metrics(request: Request) -> Response:
         """Answer the front end's own metrics, in Prometheus' text format."""
+        client = request.client.host if request.client else ""
+        in_force.rules.access.check_metrics(client, request.headers.raw)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     app.add_exception_handler(HTTPException, _plain_http)
+    app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Exception, _unexpected)
     return app
 
@@ -76,6 +79,12 @@ async def _plain_http(_: Request, error: Exception) -> Response:
         raise error
     headers = dict(error.headers) if error.headers else None
     return plain_http(error.status_code, error.detail).response(headers)
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, ApiError):
+        raise error
+    return error.response()
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:

@@ -1,15 +1,19 @@
 """Changes while requests are served: the configuration's file is edited, or somebody edits here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import structlog
 from watchfiles import awatch
 
 from slosched.core.errors import SloschedError
-from slosched_server.rules import RulesInForce, RulesSource
+from slosched_server.rules import Rules, RulesInForce, RulesSource
 
 log = structlog.get_logger()
+
+# Whatever is not told: what changed before the folder was watched, or on another machine's disk.
+_LOOK_EVERY_MS = 1000
 
 
 class Control:
@@ -30,8 +34,9 @@ class Control:
 
     def __init__(self, source: RulesSource) -> None:
         self.source = source
-        self.in_force = RulesInForce(source.read())
         self.edits: Sequence[str] = ()
+        self._seen: Mapping[Path, object] = {}
+        self.in_force = RulesInForce(self._read(self.edits))
 
     def edit(self, edits: Sequence[str]) -> None:
         """Change some values, in place of those that were changed before.
@@ -41,7 +46,7 @@ class Control:
         SloschedError
             If the configuration does not fit then; nothing has changed.
         """
-        rules = self.source.read(edits)
+        rules = self._read(edits)
         self.edits = tuple(edits)
         self.in_force.replace(rules)
         log.info("configuration edited", edits=list(edits))
@@ -49,7 +54,7 @@ class Control:
     def reload(self) -> bool:
         """Read the files anew; False if they do not fit, and what was in force still is."""
         try:
-            self.in_force.replace(self.source.read(self.edits))
+            self.in_force.replace(self._read(self.edits))
         except SloschedError as error:
             log.warning("configuration not reloaded, the old one stays", reason=str(error))
             return False
@@ -58,8 +63,37 @@ class Control:
 
     async def watch(self) -> None:
         """Reload whenever a file changes, until cancelled."""
-        files = [path.resolve() for path in self.source.files]
-        # Editors write another file and move it into place: the folder sees that, the file not.
-        async for changes in awatch(*{path.parent for path in files}):
-            if any(Path(name) in files for _, name in changes):
-                self.reload()
+        while True:
+            files = self.source.files
+            # Editors move another file into place, and mounted secrets a whole folder: what holds
+            # the file sees that, the file does not.
+            folders = {at.parent for file in files for at in (file, file.resolve())}
+            looks = awatch(
+                *folders, recursive=False, rust_timeout=_LOOK_EVERY_MS, yield_on_timeout=True
+            )
+            async with aclosing(looks):
+                async for _ in looks:
+                    if self._stamps() != self._seen:
+                        self.reload()
+                    if self.source.files != files:
+                        break
+
+    def _read(self, edits: Sequence[str]) -> Rules:
+        before = self._stamps()
+        try:
+            return self.source.read(edits)
+        finally:
+            # What changes while it is read is read again.
+            self._seen = {file: before.get(file, at) for file, at in self._stamps().items()}
+
+    def _stamps(self) -> Mapping[Path, object]:
+        return {file: _stamp(file) for file in self.source.files}
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return by what a change of a file is known; None for one that is not there."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns

@@ -1,5 +1,7 @@
 """Errors as OpenAI's clients expect them: status and `{"error": {message, type, param, code}}`."""
 
+from collections.abc import Sequence
+
 import orjson
 from starlette.responses import Response
 
@@ -21,6 +23,8 @@ class ApiError(SloschedError):
         The header or body field at fault, if there is one.
     kind
         OpenAI's `type`: whose fault it is.
+    headers
+        Of the answer, beside those that every error has.
     """
 
     def __init__(
@@ -31,9 +35,10 @@ class ApiError(SloschedError):
         *,
         param: str | None = None,
         kind: str = "invalid_request_error",
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.headers = status, headers
         self._error = {"message": message, "type": kind, "param": param, "code": code}
 
     def body(self) -> bytes:
@@ -46,7 +51,9 @@ class ApiError(SloschedError):
 
     def response(self, headers: dict[str, str] | None = None) -> Response:
         """Make the whole answer."""
-        return Response(self.body(), self.status, headers, "application/json")
+        response = Response(self.body(), self.status, headers, "application/json")
+        response.raw_headers += self.headers
+        return response
 
 
 def bad_tag(error: TagError) -> ApiError:
@@ -71,7 +78,10 @@ def conflict(message: str) -> ApiError:
 
 def body_too_large(limit_bytes: int) -> ApiError:
     """Refuse a body above `max_body_bytes`."""
-    return ApiError(413, f"the body is larger than {limit_bytes} bytes", "body_too_large")
+    # Its rest stays unread, so this connection cannot serve another request.
+    last = ((b"connection", b"close"),)
+    message = f"the body is larger than {limit_bytes} bytes"
+    return ApiError(413, message, "body_too_large", headers=last)
 
 
 def unreachable() -> ApiError:

@@ -51,6 +51,7 @@ class FleetUpstream:
         probe_timeout_s: float = 5.0,
     ) -> None:
         self.dispatcher = dispatcher
+        dispatcher.change(rules.assignment, rules.fairness)
         self._rules = rules
         self._room = WaitingRoom(dispatcher, rules.plan_every_s)
         self._gate = Gate(self._room, rules.overload)

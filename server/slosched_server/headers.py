@@ -4,15 +4,24 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import orjson
 
-from slosched.core.tags import SERVICE_TIER, Tag, Tagger, to_xargs
+from slosched.core.tags import SERVICE_TIER, Headers, Tag, to_xargs
 from slosched_server.errors import bad_request
 from slosched_server.sizes import Size, size
 
 RESERVED = "slosched_"
 XARGS = "vllm_xargs"
+
+
+class TagReader(Protocol):
+    """Who reads tags: a `Tagger`, or one that also knows what a client may say."""
+
+    def read(self, headers: Headers, service_tier: object = None) -> Tag:
+        """Read a tag from raw HTTP headers and the body's `service_tier`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class TaggedRequest:
 
 
 def tag_request(
-    tagger: Tagger, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    tagger: TagReader, headers: Sequence[tuple[bytes, bytes]], body: bytes
 ) -> TaggedRequest:
     """Read the tag of a request and write it into its body.
 
@@ -47,7 +56,8 @@ def tag_request(
     TagError
         If a header, or the body's `service_tier`, is malformed or names an unknown class.
     ApiError
-        If the body is no JSON object, or carries engine arguments that are ours to write.
+        If the body is no JSON object, or carries engine arguments that are ours to write; or
+        if the client may not ask so.
     """
     try:
         fields = orjson.loads(body)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from ipaddress import ip_address
 
 from slosched.core.errors import SloschedError
 
@@ -46,3 +47,11 @@ def free_port(host: str, port: int) -> int:
     with listen(host, port) as taken:
         number: int = taken.getsockname()[1]
         return number
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone; no for names but localhost."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,6 +4,8 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from slosched.core.errors import SloschedError
+from slosched_server.refusals import AccessError
 from slosched_server.upstream import Job
 
 # Stands in for the class of a request that was refused before it had one.
@@ -42,6 +44,13 @@ class Metrics:
             ("slo_class", "served_as"),
             registry=registry,
         )
+        self._refusals = Counter(
+            "slosched_access_refused",
+            "Requests refused for who sent them, by what that client may not: key, class, rate, "
+            "tag.",
+            ("reason",),
+            registry=registry,
+        )
         self._latencies = {
             name: cache(
                 Histogram(
@@ -60,9 +69,11 @@ class Metrics:
             )
         }
 
-    def refuse(self) -> None:
+    def refuse(self, error: SloschedError) -> None:
         """Count a request that was refused before it had a class."""
         self._requests(NO_CLASS, "rejected").inc()
+        if isinstance(error, AccessError):
+            self._refusals.labels(error.reason).inc()
 
     def end(self, job: Job, now: float) -> None:
         """Count a request that ended at `now`, in seconds of the clock of its arrival.

@@ -20,9 +20,6 @@ from slosched_server.upstream import Job, RawHeaders, Upstream, UpstreamRequest
 
 log = structlog.get_logger()
 
-# The rest of a body that was refused stays unread, so this connection cannot serve another request.
-_LAST = ((b"connection", b"close"),)
-
 # What RFC 9110, section 5.5, keeps out of header values; the HTTP client refuses to send them.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -53,18 +50,23 @@ class Completions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tag the request, send it on, and stream the answer until it or the client ends."""
         arrival = time.monotonic()
+        rules = self._in_force.rules
         try:
-            target, headers = _target(scope), _forwarded(scope)
+            caller = rules.access.enter(scope["headers"])
+            target, headers = _target(scope), rules.access.outgoing(_forwarded(scope))
             body = await read_body(scope, receive, self._limit)
-            tagged = tag_request(self._in_force.rules.tagger, scope["headers"], body)
+            tagged = tag_request(caller or rules.tagger, scope["headers"], body)
+            if caller is not None:
+                caller.count_tokens(tagged.size)
         except (ApiError, TagError) as error:
-            self._metrics.refuse()
-            answer = bad_tag(error) if isinstance(error, TagError) else error
-            await send_error(answer, _LAST if answer.status == 413 else (), send)
+            self._metrics.refuse(error)
+            await send_error(bad_tag(error) if isinstance(error, TagError) else error, (), send)
         except ClientGoneError:
             pass
         else:
             job = Job(tagged.tag, tagged.size, Progress(arrival, tagged.stream), tagged.write)
+            if caller is not None:
+                job.headers = caller.headers()
             request = UpstreamRequest(scope["method"], target, headers, job=job)
             await self._relay(request, job, receive, send)
 
@@ -83,16 +85,28 @@ class Completions:
 
 
 class PassThrough:
-    """The ASGI endpoint of everything that is the engine's own affair."""
+    """The ASGI endpoint of everything that is the engine's own affair.
 
-    def __init__(self, upstream: Upstream) -> None:
+    Parameters
+    ----------
+    in_force, upstream, metrics
+        As of `Completions`.
+    """
+
+    def __init__(self, in_force: RulesInForce, upstream: Upstream, metrics: Metrics) -> None:
+        self._in_force = in_force
         self._upstream = upstream
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the request on, without a body, and the answer back."""
+        access = self._in_force.rules.access
         try:
-            request = UpstreamRequest(scope["method"], _target(scope), _forwarded(scope))
+            access.enter(scope["headers"])
+            headers = access.outgoing(_forwarded(scope))
+            request = UpstreamRequest(scope["method"], _target(scope), headers)
         except ApiError as error:
+            self._metrics.refuse(error)
             await send_error(error, (), send)
             return
         relay = Relay(self._upstream, Progress(time.monotonic()))

@@ -84,7 +84,7 @@ class Relay:
         """Say as what a request is served; these take the place of the engine's own."""
         if self.job is None:
             return ()
-        headers = [(CLASS_HEADER, self.job.tag.slo_class.encode())]
+        headers = [(CLASS_HEADER, self.job.tag.slo_class.encode()), *self.job.headers]
         if self.job.asked:
             headers.append((DOWNGRADED_HEADER, self.job.asked.encode()))
         return headers
@@ -110,10 +110,11 @@ class Relay:
 
 
 async def send_error(error: ApiError, headers: Sequence[tuple[bytes, bytes]], send: Send) -> None:
-    """Answer with an error alone."""
+    """Answer with an error alone, with headers beside its own."""
     body = error.body()
     own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": error.status, "headers": [*own, *headers]})
+    every = [*own, *error.headers, *headers]
+    await send({"type": "http.response.start", "status": error.status, "headers": every})
     await send(body_message(body, more=False))
 
 

@@ -51,6 +51,8 @@ class Job:
         Writes the body for the engine under a tag.
     asked
         The class that it asked for, if it was downgraded; else "".
+    headers
+        Of the answer, in place of the engine's own.
     """
 
     tag: Tag
@@ -58,6 +60,7 @@ class Job:
     progress: Progress
     write: Callable[[Tag], bytes]
     asked: str = ""
+    headers: RawHeaders = ()
 
     def downgrade(self, instead: SloClass) -> None:
         """Make it one of another class, by whose limits it is served."""

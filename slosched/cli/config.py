@@ -22,6 +22,7 @@ def check(
       slosched config check slosched.yaml
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported():
+        from slosched.config.keys import read_keys
         from slosched.config.load import build, read
         from slosched.core.errors import ConfigError
         from slosched.whatif import grid
@@ -30,9 +31,12 @@ def check(
         settings = build(document)
         grid.check(settings)
         grid.grid(document).cells()
+        if keys := settings.access.file(file):
+            read_keys(keys, settings.classes)
         typer.echo(f"{file}: fine, {len(settings.classes)} classes, policy {settings.policy.kind}")
         try:
             settings.planner()
+            settings.access.check_exposure(settings.server.host)
         except ConfigError as error:
             typer.echo(f"note: serve will refuse it: {error}")
 

@@ -9,6 +9,7 @@ from slosched.cli import (
     calibrate,
     capacity,
     config,
+    keys,
     optimize,
     report,
     serve,
@@ -46,6 +47,7 @@ def _main(
 
 
 serve.register(app)
+keys.register(app)
 simulated_engine.register(app)
 simulate.register(app)
 optimize.register(app)

@@ -88,7 +88,7 @@ def serve(
             engine_arguments(model, engine_port, vllm_args or []),
             engine_environment(config, overrides),
         )
-        source = LiveConfig(config, overrides, queue=False)
+        source = LiveConfig(config, overrides, queue=False, host=server.host)
         run_engine(server, source, command, f"http://{_ENGINE_HOST}:{engine_port}")
 
 
@@ -133,7 +133,8 @@ def gateway(
         if not settings.fleet.replicas:
             raise ConfigError("--upstream: name a server, or replicas in the section fleet")
         server = _server(settings, host, port)
-        source = LiveConfig(config, overrides, queue=upstream is None or len(upstream) > 1)
+        queue = upstream is None or len(upstream) > 1
+        source = LiveConfig(config, overrides, queue=queue, host=server.host)
         if source.queue:
             run_fleet(server, source, settings.dispatcher())
         else:

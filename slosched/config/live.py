@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from slosched.config import load
 from slosched.config.fleet import ReplicaSettings
+from slosched.config.keys import read_keys
 from slosched.config.schema import Settings, dump
 from slosched.config.validate import validate
 from slosched.config.yaml import load_yaml
 from slosched.core.errors import ConfigError
+from slosched_server.rates import Meters
 from slosched_server.rules import FleetRules, Lengths, Member, Rules
 
 
@@ -24,6 +27,8 @@ class LiveConfig:
         As `slosched.config.load.load` takes them.
     queue
         Whether requests wait here for a plan.
+    host
+        The address that is listened on; None for that of the configuration.
 
     Attributes
     ----------
@@ -31,14 +36,18 @@ class LiveConfig:
         As given.
     """
 
-    def __init__(self, path: Path | None, overrides: Sequence[str], *, queue: bool) -> None:
+    def __init__(
+        self, path: Path | None, overrides: Sequence[str], *, queue: bool, host: str | None = None
+    ) -> None:
         self._path, self._overrides = path, list(overrides)
         self.queue = queue
+        self._host, self._meters = host, Meters()
+        self._keys: Path | None = None
 
     @property
     def files(self) -> Sequence[Path]:
-        """The YAML file; none if the defaults hold."""
-        return [path] if (path := load.where(self._path)) else []
+        """The YAML file, unless the defaults hold, and that of the keys, if there are any."""
+        return [path for path in (load.where(self._path), self._keys) if path is not None]
 
     def settings(self, edits: Sequence[str] = ()) -> Settings:
         """Read the configuration; ConfigError if it does not fit."""
@@ -47,8 +56,14 @@ class LiveConfig:
     def read(self, edits: Sequence[str] = ()) -> Rules:
         """Return what the front end goes by now; ConfigError if it does not fit."""
         settings = self.settings(edits)
-        fleet = _fleet(settings) if self.queue else None
-        return Rules(settings.tagger(), fleet=fleet, shown=dump(settings))
+        access, tagger = settings.access, settings.tagger()
+        access.check_exposure(settings.server.host if self._host is None else self._host)
+        path = access.file(load.where(self._path))
+        keys = read_keys(path, settings.classes) if path else None
+        fleet = _fleet(settings, keys.weights() if keys else {}) if self.queue else None
+        allowed = access.build(keys, tagger, self._meters)
+        self._keys = path
+        return Rules(tagger, allowed, fleet, dump(settings))
 
     def member(self, fields: Mapping[str, object]) -> Member:
         """Make a replica of the fields of `fleet.replicas`; ConfigError if they do not fit."""
@@ -57,7 +72,7 @@ class LiveConfig:
         return Member(replica.build(settings.engine, settings.fleet.ahead), replica.url)
 
 
-def _fleet(settings: Settings) -> FleetRules:
+def _fleet(settings: Settings, weights: Mapping[str, float]) -> FleetRules:
     fleet, planning = settings.fleet, settings.planning
     if not fleet.replicas:
         raise ConfigError("fleet.replicas: name at least one replica")
@@ -66,7 +81,7 @@ def _fleet(settings: Settings) -> FleetRules:
         fleet.assignment,
         Lengths((settings.predictor, planning), settings.lengths),
         settings.overload(),
-        fleet.fairness,
+        replace(fleet.fairness, weights={**weights, **fleet.fairness.weights}),
         fleet.probe_every_s,
         fleet.plan_every_ms / 1e3,
     )

@@ -11,8 +11,7 @@ from slosched.config.document import Document
 from slosched.config.overrides import Override, apply_overrides, environment
 from slosched.config.schema import Settings
 from slosched.config.validate import validate
-from slosched.config.yaml import load_yaml
-from slosched.core.errors import ConfigError
+from slosched.config.yaml import load_yaml, read_text
 
 
 def load(path: Path | None = None, overrides: Sequence[Override | str] = ()) -> Settings:
@@ -76,12 +75,7 @@ def text(path: Path | None = None) -> tuple[str, str]:
     if path is None:
         shipped = files("slosched.config") / "default.yaml"
         return shipped.read_text(encoding="utf-8"), shipped.name
-    try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is no UTF-8 text") from None
+    return read_text(path), str(path)
 
 
 def where(path: Path | None = None) -> Path | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from slosched.config.access import AccessSettings
 from slosched.config.engine import Engine, EngineSettings
 from slosched.config.fleet import FleetSettings
 from slosched.config.learned import at_once, background
@@ -140,6 +141,7 @@ class Settings(BaseModel):
     whatif: WhatIfSettings = Field(default_factory=WhatIfSettings)
     request_log: RequestLogSettings | None = None
     fleet: FleetSettings = Field(default_factory=FleetSettings)
+    access: AccessSettings = Field(default_factory=AccessSettings)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":

@@ -6,6 +6,7 @@ Scalars are those of YAML 1.2: `no`, `on` and `2024-01-01` are texts, `1e3` is a
 import re
 from collections.abc import Callable, Mapping
 from math import inf, nan
+from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
 
@@ -66,6 +67,16 @@ _SCALARS: Mapping[str, Callable[[str], object]] = MappingProxyType(
         _TAG + "str": str,
     }
 )
+
+
+def read_text(file: FilePath) -> str:
+    """Read a file of UTF-8; ConfigError if it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is no UTF-8 text") from None
 
 
 def load_yaml(text: str, name: str) -> Document:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from math import inf
 from types import MappingProxyType
+from typing import Literal
 
 from slosched.core.errors import TagError
 from slosched.core.slo import Slo, SloClass
@@ -29,13 +30,16 @@ _SAYS: Mapping[bytes, str] = MappingProxyType(
         TENANT_HEADER.encode(): "tenant",
     }
 )
-_OURS_ALONE = (b"x-slo-", b"x-llm-d-slo-")
+_OURS_ALONE = ("x-slo-", "x-llm-d-slo-")
+_RAW_OURS_ALONE = tuple(prefix.encode() for prefix in _OURS_ALONE)
+TAG_PREFIXES = (*_OURS_ALONE, "x-gateway-inference-")  # of all headers that are read
 _DIGITS = re.compile(r"[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _NEUTRAL_TIERS = ("auto", "default")
 _XARG_LIMITS = {"ttft": "slosched_ttft_ms", "tpot": "slosched_tpot_ms", "e2e": "slosched_e2e_ms"}
 
 Headers = Iterable[tuple[bytes, bytes]]
+About = Literal["class", "target", "tenant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,10 @@ class Tagger:
         self.default_class = default_class
         self._tiers = {c.service_tier: c.name for c in classes.values() if c.service_tier}
 
+    def with_default(self, default_class: str) -> "Tagger":
+        """Return one for the same classes, of which another is the default; raises as `Tagger`."""
+        return Tagger(self._classes, default_class)
+
     def read(self, headers: Headers, service_tier: object = None) -> Tag:
         """Read a tag from raw HTTP headers and the body's `service_tier`.
 
@@ -104,7 +112,7 @@ class Tagger:
             lower = raw_name.lower()
             key = _SAYS.get(lower)
             if key is None:
-                if lower.startswith(_OURS_ALONE):
+                if lower.startswith(_RAW_OURS_ALONE):
                     raise _typo(lower.decode("latin-1"))
                 continue
             name = lower.decode("latin-1")
@@ -162,6 +170,19 @@ class Tagger:
             return Tag(name, base, tenant)
         seconds = {k: limits[k] / 1e3 if k in limits else inf for k in ("ttft", "tpot", "e2e")}
         return Tag(name, Slo(**seconds, weight=base.weight), tenant, frozenset(limits))
+
+
+def about(header: str) -> About | None:
+    """Return what a header is about; None if it is not for us to read.
+
+    One that can only be meant for us, and is misspelt, passes for one that names a class.
+    """
+    name = header.lower()
+    if name in TARGET_HEADERS:
+        return "target"
+    if name == TENANT_HEADER:
+        return "tenant"
+    return "class" if name.startswith(_OURS_ALONE) or name in CLASS_HEADERS else None
 
 
 def to_xargs(tag: Tag) -> dict[str, str | int]:

@@ -5,16 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from slosched.core.errors import TagError
-from slosched.core.tags import (
-    CLASS_HEADERS,
-    SERVICE_TIER,
-    TARGET_HEADERS,
-    TENANT_HEADER,
-    Headers,
-    Tag,
-    Tagger,
-    to_xargs,
-)
+from slosched.core.tags import SERVICE_TIER, Headers, Tag, Tagger, to_xargs
 from slosched.vllm.environment import settings
 
 Message = MutableMapping[str, Any]
@@ -25,7 +16,6 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 _XARGS = "vllm_xargs"
 _RESERVED = "slosched_"
-_SLO_HEADERS = {name.encode() for name in (*CLASS_HEADERS, *TARGET_HEADERS, TENANT_HEADER)}
 
 
 class SloMiddleware:
@@ -72,11 +62,11 @@ class SloMiddleware:
         xargs = fields.get(_XARGS) or {}
         if not isinstance(xargs, dict):
             return self._tagger.read(headers), body
-        if any(key.startswith(_RESERVED) for key in xargs) and not _asks(headers):
-            return self._tag_of(xargs), body  # the front end has tagged it already
+        if any(key.startswith(_RESERVED) for key in xargs):
+            # The front end has read the headers already, and may have decided otherwise.
+            return self._tag_of(xargs), body
         tag = self._tagger.read(headers, fields.get(SERVICE_TIER))
-        others = {k: v for k, v in xargs.items() if not k.startswith(_RESERVED)}
-        return tag, json.dumps({**fields, _XARGS: {**others, **to_xargs(tag)}}).encode()
+        return tag, json.dumps({**fields, _XARGS: {**xargs, **to_xargs(tag)}}).encode()
 
     def _tag_of(self, xargs: Mapping[str, object]) -> Tag:
         tag = self._tagger.from_xargs(xargs)
@@ -91,10 +81,6 @@ def _concerns_us(scope: Mapping[str, Any]) -> bool:
         return False
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "")) in PATHS
-
-
-def _asks(headers: Headers) -> bool:
-    return any(name.lower() in _SLO_HEADERS for name, _ in headers)
 
 
 async def _read(receive: Receive) -> bytes | None:

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from slosched import Slo, SloClass, TagError
 from slosched.core.tags import (
     CLASS_HEADERS,
+    TAG_PREFIXES,
     TARGET_HEADERS,
     TENANT_HEADER,
     Tagger,
+    about,
     to_headers,
     to_xargs,
 )
@@ -98,3 +100,11 @@ def test_errors_name_the_header_and_the_way_out(
 def test_an_unknown_tier_is_refused() -> None:
     with pytest.raises(TagError, match="service_tier: no class for 'gold'; known: auto, default"):
         TAGGER.read([], "gold")
+
+
+def test_all_that_is_read_begins_like_tags() -> None:
+    assert all(name.startswith(TAG_PREFIXES) for name in OURS)
+    assert [about(name.upper()) for name in OURS] == ["class"] * 2 + ["target"] * 5 + ["tenant"]
+    assert [about(name) for name in ("x-slo-clas", "x-gateway-inference-a", "a")] == [
+        "class", None, None,
+    ]  # fmt: skip

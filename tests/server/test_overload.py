@@ -26,10 +26,7 @@ def test_who_would_be_late_is_served_as_another_class_and_told() -> None:
             await answer()(seen, writer)
 
         async with FakeEngine(waits) as engine, fleet([engine.url], *DOWNGRADE) as client:
-            before = [
-                asyncio.create_task(ask(client, max_tokens=3000))
-                for _ in range(4)
-            ]
+            before = [asyncio.create_task(ask(client, max_tokens=3000)) for _ in range(4)]
             for _ in before:
                 await held.acquire()
             late = asyncio.create_task(client.post(COMPLETIONS, json={"prompt": "late"}))

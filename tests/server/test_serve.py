@@ -24,6 +24,8 @@ from tests.server.processes import pids, wait_until_gone
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 HANG_S = 60
+OPEN = ("--set", "access.open=true")
+BEHIND = ("--upstream", "http://127.0.0.1:1")
 PROGRAM = str(Path(__file__).with_name("serve_fake.py"))
 
 
@@ -207,7 +209,10 @@ def test_a_port_in_use_is_said_before_the_engine_is_started(pid_file: Path, opti
         ("serve", ["m", "--config", "no.yaml"], "no.yaml: No such file or directory"),
         ("serve", ["m", "--", "--port=9"], "--port is not for vLLM to set here: "),
         ("serve", ["m", "--port", "81", "--engine-port", "81"], "--engine-port: 81 is the port of"),
-        ("serve", ["m", "--host", "no.such.host.invalid"], "cannot listen on no.such.host"),
+        ("serve", ["m", "--host", "no.such.host.invalid", *OPEN], "cannot listen on no.such.host"),
+        ("serve", ["m", "--host", "0.0.0.0"], "host: 0.0.0.0 can be reached from other machines"),
+        ("gateway", [*BEHIND, "--host", "::"], "host: :: can be reached from other machines"),
+        ("gateway", [*BEHIND, "--set", "access.keys=/no/keys"], "/no/keys: No such file"),
         ("gateway", ["--upstream", "localhost:80"], "--upstream: must be like http://"),
         ("gateway", ["--upstream", "http://h/v1/"], "--upstream: give the server's root"),
     ],

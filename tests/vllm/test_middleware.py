@@ -113,10 +113,13 @@ def test_tag_of_the_front_end_stays() -> None:
     assert (b"x-slosched-class", b"batch") in sent[0]["headers"]
 
 
-def test_headers_win_over_a_tag_in_the_body() -> None:
-    body = {"vllm_xargs": {"slosched_class": "batch", "slosched_e2e_ms": 9}}
-    app, _ = call(body, [(b"x-slo-class", b"interactive")])
-    assert app.body["vllm_xargs"] == {"slosched_class": "interactive"}
+def test_what_the_front_end_wrote_wins_over_headers() -> None:
+    """It has read them, and may have made the request one of another class, or not heeded them."""
+    body = {"vllm_xargs": {"slosched_class": "batch"}}
+    headers = [(b"x-slo-class", b"interactive"), (b"x-slo-ttft-ms", b"1")]
+    app, sent = call(body, headers)
+    assert app.body == body
+    assert (b"x-slosched-class", b"batch") in sent[0]["headers"]
 
 
 JUNK = [
