@@ -112,3 +112,7 @@ class FleetSolver(Protocol):
     def start(self, problem: FleetProblem) -> FleetSolution:
         """Find what a search would begin with, in a millisecond or so."""
         ...
+
+    def price(self, problem: FleetProblem, queues: Sequence[IntArray]) -> FleetSolution:
+        """Say what comes of some queues, in which anybody who waits is once at most."""
+        ...

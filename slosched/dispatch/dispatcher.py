@@ -20,6 +20,7 @@ from slosched.dispatch.job import FleetJob, FleetSolved
 from slosched.dispatch.lives import Lives
 from slosched.dispatch.queues import Queues
 from slosched.dispatch.reading import Reading
+from slosched.dispatch.reasons import ReasonsJob
 from slosched.dispatch.replica import Replica, State
 from slosched.dispatch.view import View, view
 from slosched.planner import Fixed
@@ -272,21 +273,14 @@ class Dispatcher:
         ValueError
             If the assignment does not plan, or no replica is ready.
         """
-        ready = self.ready
-        assignment, table = self._assignment, self._lives.table
+        ready, assignment = self.ready, self._assignment
         if not isinstance(assignment, PlannedFleet) or not ready:
             raise ValueError("a plan needs an assignment that plans, and a replica that is ready")
         self._hear_of_lengths()
-        margin = self._experience.margin.factor
-        engines = [replica.engine(margin) for replica in ready]
-        one, rows = table.snapshot(now, engines[0].limits, engines[0].latency)
-        bound = self._places(rows.tolist(), ready)
-        there = bound < len(ready)  # not those that a replica which leaves still has
-        rows, bound, live = rows[there], bound[there], one.live[there]
-        snapshot = FleetSnapshot(now, live, bound, engines)
+        problem, rows = self._problem(now, ready, assignment)
+        table = self._lives.table
         due = self._kernels.due(table.rows, rows)
         requests = [table.request(row) for row in rows[due].tolist()]
-        problem = FleetProblem(snapshot, assignment.objective, assignment.robust)
         self._changed = False
         return FleetJob(problem, assignment.solver, rows, ready, self._experience, due, requests)
 
@@ -323,10 +317,29 @@ class Dispatcher:
         """
         return self._queues.outlook(request_id)
 
-    def snapshot(self, now: float) -> View:
-        """Return who waits in the plan's order, and what each replica has."""
+    def snapshot(self, now: float, most: int | None = None) -> View:
+        """Return who waits in the plan's order, the first `most`, and what each replica has."""
         margin = self._experience.margin.factor
-        return view(self._lives, self._queues, self.replicas, now, margin)
+        return view(self._lives, self._queues, self.replicas, now, margin, most)
+
+    def expected_tokens(self, request_id: str) -> int | None:
+        """How long a live request's answer is expected to be; None if it is not live."""
+        life = self._lives.get(request_id)
+        return None if life is None else max(round(self._lives.table.rows["length"][life.row]), 1)
+
+    def reasons(self, now: float) -> ReasonsJob | None:
+        """Ask why the plan in force begins as it does; None where no plan is."""
+        ready, assignment = self.ready, self._assignment
+        if not isinstance(assignment, PlannedFleet) or not ready:
+            return None
+        problem, rows = self._problem(now, ready, assignment)
+        ids = [self._lives.table.request(row).request_id for row in rows.tolist()]
+        places = {name: k for k, name in enumerate(ids)}
+        queues = [
+            np.array([places[name] for name in self._queues.of(r) if self._lives.waits(name)], int)
+            for r in ready
+        ]
+        return ReasonsJob(problem, assignment.solver, ids, [r.name for r in ready], queues)
 
     def take_mishaps(self) -> list[Mishap]:
         """Return what went wrong with plans and predictions since this was last asked."""
@@ -353,6 +366,18 @@ class Dispatcher:
         rehearsal.release()
 
     # -- details -------------------------------------------------------------------------------
+
+    def _problem(
+        self, now: float, ready: Sequence[Replica], assignment: PlannedFleet
+    ) -> tuple[FleetProblem, IntArray]:
+        """Return what there is to plan, and which row of the table each of its rows is."""
+        margin = self._experience.margin.factor
+        engines = [replica.engine(margin) for replica in ready]
+        one, rows = self._lives.table.snapshot(now, engines[0].limits, engines[0].latency)
+        bound = self._places(rows.tolist(), ready)
+        there = bound < len(ready)  # not those that a replica which leaves still has
+        snapshot = FleetSnapshot(now, one.live[there], bound[there], engines)
+        return FleetProblem(snapshot, assignment.objective, assignment.robust), rows[there]
 
     def _hear_of_lengths(self) -> None:
         """Let those be predicted again of whom the predictor found out more by itself."""

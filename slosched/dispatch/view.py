@@ -1,6 +1,7 @@
 """The queue as people see it: who waits for what until when, and what each replica has."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -25,6 +26,9 @@ class WaitingView:
         When the plan expects its first token and its last, inf if not at all.
     tokens
         Of its answer, as far as is known.
+    slack
+        Seconds that the plan leaves between these and its limits, negative if it is to be late;
+        None where no plan knows it yet.
     """
 
     request_id: str
@@ -38,6 +42,7 @@ class WaitingView:
     place: int
     first: float
     finish: float
+    slack: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +87,54 @@ class View:
     ----------
     waiting
         In the plan's order: by the place in their queues, of all replicas side by side.
+    by_class
+        How many wait of each class.
     margin
         By what factor plans take steps to be longer than they are known to be.
     """
 
     now: float
     waiting: Sequence[WaitingView]
+    by_class: Mapping[str, int]
     replicas: Sequence[ReplicaView]
     margin: float
 
 
 def view(
-    lives: Lives, queues: Queues, replicas: Sequence[Replica], now: float, margin: float
+    lives: Lives,
+    queues: Queues,
+    replicas: Sequence[Replica],
+    now: float,
+    margin: float,
+    most: int | None = None,
 ) -> View:
-    """Look at a queue."""
+    """Look at a queue; of those who wait only at the first `most`."""
     waiting, queued = [], {}
     for replica, queue in queues.items():
         mine = [name for name in queue if lives.waits(name)]
         queued[replica] = len(mine)
         waiting += [
             _waiting(lives[name], queues, lives, replica.name, place)
-            for place, name in enumerate(mine)
+            for place, name in enumerate(mine[:most])
         ]
     waiting.sort(key=lambda one: (one.place, one.first))
-    new = [name for name in queues.newcomers if lives.waits(name)]
+    new = [name for name in queues.newcomers if lives.waits(name)][:most]
     waiting += [_waiting(lives[name], queues, lives, "", place) for place, name in enumerate(new)]
+    by_class = Counter(life.request.slo_class for life in lives.waiting)
     there = [_replica(replica, queued.get(replica, 0)) for replica in replicas]
-    return View(now, waiting, there, margin)
+    return View(now, waiting[:most], by_class, there, margin)
 
 
 def _waiting(life: Life, queues: Queues, lives: Lives, replica: str, place: int) -> WaitingView:
-    request = life.request
-    first, finish = queues.outlook(request.request_id) or (inf, inf)
+    request, slo = life.request, life.request.slo
+    known = queues.outlook(request.request_id)
+    first, finish = known or (inf, inf)
+    slack = min(request.arrival + slo.ttft - first, request.arrival + slo.e2e - finish)
     return WaitingView(
         request.request_id, request.slo_class, request.tenant, request.arrival,
         request.input_tokens, int(lives.table.rows["length"][life.row]),
-        request.arrival + min(request.slo.ttft, request.slo.e2e), replica, place, first, finish,
+        request.arrival + min(slo.ttft, slo.e2e), replica, place, first, finish,
+        slack if known else None,
     )  # fmt: skip
 
 

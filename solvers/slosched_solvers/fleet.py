@@ -1,6 +1,6 @@
 """The fleet's annealer: which engine serves whom, and in which order, searched together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from slosched.core.fleet import NOWHERE, FleetProblem, FleetSnapshot, FleetSolution
-from slosched.core.objective import attained
 from slosched.core.protocols import Problem
 from slosched.core.seed import check_seed
 from slosched.core.snapshot import UNRANKED
@@ -17,13 +16,9 @@ from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.anneal import NO_LIMIT, Anneal
 from slosched_solvers.anneal_kernel import Schedule
 from slosched_solvers.budget import check_budget
-from slosched_solvers.checkpoints import checkpoints
-from slosched_solvers.cost import price
-from slosched_solvers.fleet_kernel import Fleet, Queues, Scratch, anneal_fleet, run
-from slosched_solvers.instance import build
+from slosched_solvers.fleet_kernel import Queues, anneal_fleet
+from slosched_solvers.fleet_rollouts import FleetRollouts
 from slosched_solvers.kernel import kernel
-from slosched_solvers.requests import TOLL, WEIGHT, requests
-from slosched_solvers.slots import make_slots
 from slosched_solvers.temperatures import check_temperatures
 
 _NO_SEARCH = Anneal(time_budget_ms=None, move_budget=0)
@@ -82,12 +77,15 @@ class FleetAnneal:
         """Return the best start; see `solve` for errors."""
         return self._begun(problem).solution(0)
 
+    def price(self, problem: FleetProblem, queues: Sequence[IntArray]) -> FleetSolution:
+        """Say what comes of some queues; see `solve` for errors."""
+        _check(problem)
+        rollouts = FleetRollouts(problem)
+        return rollouts.solution(rollouts.queues(queues), 0)
+
     def _begun(self, problem: FleetProblem) -> "_Hunt":
         """Deal requests out, and bring each queue into the best order that takes no search."""
-        if not problem.snapshot.engines:
-            raise ValueError("a fleet must have an engine at least")
-        if problem.objective.kind == "g":
-            raise ValueError("objective.kind must not be g: that is for one engine")
+        _check(problem)
         hunt = _Hunt(problem, self.horizon)
         hunt.polish(_NO_SEARCH)
         return hunt
@@ -112,30 +110,22 @@ class FleetAnneal:
         )
 
 
+def _check(problem: FleetProblem) -> None:
+    if not problem.snapshot.engines:
+        raise ValueError("a fleet must have an engine at least")
+    if problem.objective.kind == "g":
+        raise ValueError("objective.kind must not be g: that is for one engine")
+
+
 class _Hunt:
     """One search over one fleet."""
 
     def __init__(self, problem: FleetProblem, horizon: int) -> None:
         self._problem = problem
-        self._snapshot = snapshot = problem.snapshot
-        n, replicas = len(snapshot), range(len(snapshot.engines))
-        instances = [build(snapshot.at(r, np.arange(n))) for r in replicas]
-        seen = [requests(instance) for instance in instances]
-        self._bound = [np.flatnonzero(snapshot.bound == r) for r in replicas]
-        self._fleet = Fleet(
-            np.stack([one.counts for one in seen]),
-            np.stack([one.times for one in seen]),
-            np.stack([one.by_latest for one in seen]),
-            np.stack([one.limits for one in seen]),
-            np.stack([one.latency for one in seen]),
-            np.array([len(rows) for rows in self._bound], dtype=np.int64),
-        )
-        self._price = price(problem.objective, instances[0])
-        most = max(*(min(int(one.limits[0]), n) for one in seen), *map(len, self._bound), 1)
-        self._scratch = Scratch(
-            np.empty(n, dtype=np.int64), make_slots(most, n), checkpoints(1, 0, most)
-        )
-        self._starts = _Starts(snapshot, horizon)
+        self._snapshot = problem.snapshot
+        self._rollouts = FleetRollouts(problem)
+        self._bound = self._rollouts.bound
+        self._starts = _Starts(problem.snapshot, horizon)
         self._best = self._best_start()
 
     def search(self, schedule: Schedule, seed: int) -> int:
@@ -147,10 +137,8 @@ class _Hunt:
             costs=self._best.costs.copy(), first=self._best.first.copy(),
             finish=self._best.finish.copy(),
         )  # fmt: skip
-        rng = np.random.default_rng(seed)
-        return int(
-            anneal_fleet(self._fleet, queues, self._best, schedule, rng, self._price, self._scratch)
-        )
+        rng, of = np.random.default_rng(seed), self._rollouts
+        return int(anneal_fleet(of.fleet, queues, self._best, schedule, rng, of.price, of.scratch))
 
     def polish(self, alone: Anneal) -> None:
         """Search each queue by itself; keep what is found where it costs no more."""
@@ -164,7 +152,7 @@ class _Hunt:
             problem = Problem(snapshot, self._problem.objective, robust=self._problem.robust)
             found = rows[alone.solve(problem).order]
             best.orders[r, : len(rows)] = np.concatenate((bound, found[~np.isin(found, bound)]))
-            cost = run(self._fleet, best, r, self._price, self._scratch)
+            cost = self._rollouts.cost(best, r)
             if cost <= best.costs[r]:
                 best.costs[r] = cost
             else:
@@ -173,16 +161,7 @@ class _Hunt:
     def solution(self, moves: int) -> FleetSolution:
         """Describe the best queues, with everybody who was not searched over behind them."""
         self._append(self._starts.others)
-        best, snapshot = self._best, self._snapshot
-        first, finish = np.full((2, len(snapshot)), inf)
-        queues, met, cost = [], 0, 0.0
-        for r, bound in enumerate(self._bound):
-            cost += run(self._fleet, best, r, self._price, self._scratch)
-            rows = best.orders[r, : best.sizes[r]].copy()
-            first[rows], finish[rows] = best.first[r, rows], best.finish[r, rows]
-            met += int(attained(snapshot.at(r, rows), first[rows], finish[rows]).sum())
-            queues.append(rows[len(bound) :])
-        return FleetSolution(queues, cost, first, finish, met, moves)
+        return self._rollouts.solution(self._best, moves)
 
     def _best_start(self) -> Queues:
         made = [self._dealt(sequence) for sequence in self._starts]
@@ -190,37 +169,22 @@ class _Hunt:
 
     def _dealt(self, sequence: IntArray) -> Queues:
         """Deal requests out in a sequence, each to where the least work is left."""
-        replicas, n = len(self._bound), len(self._snapshot)
-        queues = Queues(
-            np.zeros((replicas, n), dtype=np.int64),
-            self._fleet.settled.copy(),
-            np.zeros(replicas),
-            np.full((replicas, n), inf),
-            np.full((replicas, n), inf),
-        )
-        for r, bound in enumerate(self._bound):
-            queues.orders[r, : len(bound)] = bound
-        _deal(queues, sequence, self._work(), self._loads())
-        for r in range(replicas):
-            queues.costs[r] = run(self._fleet, queues, r, self._price, self._scratch)
+        queues = self._rollouts.queues()
+        _deal(queues, sequence, self._rollouts.work(), self._loads())
+        for r in range(len(self._bound)):
+            queues.costs[r] = self._rollouts.cost(queues, r)
         return queues
 
     def _append(self, rows: IntArray) -> None:
-        loads = self._loads()
-        work = self._work()
-        for r in range(len(loads)):
-            queue = self._best.orders[r, self._fleet.settled[r] : self._best.sizes[r]]
+        loads, work = self._loads(), self._rollouts.work()
+        for r, bound in enumerate(self._bound):
+            queue = self._best.orders[r, len(bound) : self._best.sizes[r]]
             loads[r] += work[r, queue].sum()
         _deal(self._best, rows, work, loads)
 
-    def _work(self) -> FloatArray:
-        """Seconds that each request takes of each engine whose slots are taken, shape (r, n)."""
-        work: FloatArray = self._fleet.times[:, 0, :, TOLL] * self._fleet.times[:, 0, :, WEIGHT]
-        return work
-
     def _loads(self) -> FloatArray:
         """Seconds of work that each engine has to do for those that are bound to it."""
-        work = self._work()
+        work = self._rollouts.work()
         return np.array([work[r, bound].sum() for r, bound in enumerate(self._bound)])
 
 

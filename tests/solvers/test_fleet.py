@@ -140,3 +140,21 @@ def test_what_it_cannot_do() -> None:
     for wrong in ({"time_budget_ms": None}, {"move_budget": -1}, {"horizon": 1}, {"seed": -1}):
         with pytest.raises(ValueError, match="must"):
             FleetAnneal(**wrong)  # type: ignore[arg-type]
+
+
+@given(fleets())
+def test_queues_are_priced_as_the_search_prices_them(snapshot: FleetSnapshot) -> None:
+    problem = FleetProblem(snapshot, Objective())
+    found = SOLVER.solve(problem)
+    priced = SOLVER.price(problem, found.queues)
+    assert priced.cost == pytest.approx(found.cost)
+    assert priced.attained == found.attained
+    np.testing.assert_array_equal(priced.finish, found.finish)
+    np.testing.assert_array_equal(priced.first, found.first)
+
+
+def test_who_is_in_no_queue_is_never_served() -> None:
+    snapshot = waiting(3, slots=1, e2e=inf, latencies=[LATENCY, LATENCY])
+    priced = SOLVER.price(FleetProblem(snapshot, Objective()), [np.array([2]), np.array([0])])
+    assert np.isfinite(priced.finish).tolist() == [True, False, True]
+    assert priced.attained == 2
