@@ -1,7 +1,7 @@
 """Many engines behind one queue: what is planned together, and what comes of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -49,10 +49,6 @@ class FleetSnapshot:
     def as_one(self) -> Snapshot:
         """Return all requests as if the first engine had them; their rows are these, no copies."""
         return Snapshot(self.now, self.live, self.engines[0].limits, self.engines[0].latency)
-
-    def only(self, rows: IntArray) -> "FleetSnapshot":
-        """Return the same with some of the requests; a copy."""
-        return replace(self, live=self.live[rows], bound=self.bound[rows])
 
     def at(self, replica: int, rows: IntArray) -> Snapshot:
         """Return what one replica would see, were some rows all its requests."""
@@ -109,8 +105,18 @@ class FleetSolver(Protocol):
         """Find a good queue for each replica."""
         ...
 
-    def start(self, problem: FleetProblem) -> FleetSolution:
-        """Find what a search would begin with, in a millisecond or so."""
+    def added(
+        self, problem: FleetProblem, queues: Sequence[IntArray], newcomers: IntArray
+    ) -> float:
+        """Put requests, one after the other, where they cost least; return what the last one adds.
+
+        Parameters
+        ----------
+        queues
+            Rows that wait for each engine.
+        newcomers
+            Rows that wait for none yet, at least one.
+        """
         ...
 
     def price(self, problem: FleetProblem, queues: Sequence[IntArray]) -> FleetSolution:

@@ -1,9 +1,9 @@
 """Whether a request is let in: only if it is served in time, and nobody else is late for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from slosched.core.types import IntArray
 from slosched.dispatch.job import FleetJob
 
 _OF_ITS_WEIGHT = 0.5  # that letting somebody in may cost; misses cost a whole weight
@@ -17,23 +17,26 @@ class AdmissionJob:
     ----------
     job
         As a plan would be made for; nobody else writes to it.
-    newcomer
-        Row of the snapshot.
+    queues
+        Of the plan in force: rows of the snapshot that wait for each replica.
+    newcomers
+        Rows that no plan knows yet; the last of them asks.
     caution
         How long answers are taken to be: 0 for as long as expected, 1 for as long as the longest
         third of what they may come to be, 2 for as much beyond that again.
     """
 
     job: FleetJob
-    newcomer: int
+    queues: Sequence[IntArray]
+    newcomers: IntArray
     caution: float = 2.0
 
     def admits(self) -> bool:
         """Whether the request is to be let in.
 
-        By the best start of a plan with it, and of one without: what it adds to the cost is less
-        than half of its weight, with answers that are longer than expected. True if the objective
-        is not attainment, or whatever goes wrong (law 14).
+        What it adds to the cost of the plan in force at its best place is less than half of its
+        weight, with answers that are longer than expected. True if the objective is not
+        attainment, or whatever goes wrong (law 14).
         """
         problem = self.job.problem
         if problem.objective.kind != "attainment":
@@ -44,10 +47,8 @@ class AdmissionJob:
         live = of.live
         live["length"] += self.caution * (live["long"] - live["length"])
         whole = replace(problem, robust=False)
-        others = np.delete(np.arange(len(of)), self.newcomer)
         try:
-            cost = self.job.solver.start(whole).cost
-            before = self.job.solver.start(replace(whole, snapshot=of.only(others))).cost
+            added = self.job.solver.added(whole, self.queues, self.newcomers)
         except (Exception, SystemExit):  # noqa: BLE001 - law 14
             return True
-        return cost - before < _OF_ITS_WEIGHT * float(of.live["weight"][self.newcomer])
+        return added < _OF_ITS_WEIGHT * float(live["weight"][self.newcomers[-1]])

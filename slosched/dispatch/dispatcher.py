@@ -220,8 +220,10 @@ class Dispatcher:
             return None
         job = self.job(now)
         self._changed = True  # as this will be no plan
-        row = self._lives[request_id].row
-        return AdmissionJob(job, int(np.flatnonzero(job.rows == row)[0]), caution)
+        queues = self._queue_rows(job.rows, job.replicas)
+        new = [name for name in self._queues.newcomers if self._lives.waits(name)]
+        new = [*(name for name in new if name != request_id), request_id]
+        return AdmissionJob(job, queues, self._at(job.rows, new), caution)
 
     def admit(self, request_id: str) -> None:
         """Let a request in that was held."""
@@ -334,11 +336,7 @@ class Dispatcher:
             return None
         problem, rows = self._problem(now, ready, assignment)
         ids = [self._lives.table.request(row).request_id for row in rows.tolist()]
-        places = {name: k for k, name in enumerate(ids)}
-        queues = [
-            np.array([places[name] for name in self._queues.of(r) if self._lives.waits(name)], int)
-            for r in ready
-        ]
+        queues = self._queue_rows(rows, ready)
         return ReasonsJob(problem, assignment.solver, ids, [r.name for r in ready], queues)
 
     def take_mishaps(self) -> list[Mishap]:
@@ -378,6 +376,17 @@ class Dispatcher:
         there = bound < len(ready)  # not those that a replica which leaves still has
         snapshot = FleetSnapshot(now, one.live[there], bound[there], engines)
         return FleetProblem(snapshot, assignment.objective, assignment.robust), rows[there]
+
+    def _queue_rows(self, rows: IntArray, ready: Sequence[Replica]) -> list[IntArray]:
+        """Return the queues of the plan in force as rows of a snapshot."""
+        waits = ([n for n in self._queues.of(r) if self._lives.waits(n)] for r in ready)
+        return [self._at(rows, names) for names in waits]
+
+    def _at(self, rows: IntArray, names: Sequence[str]) -> IntArray:
+        """Tell which rows of a snapshot some requests are in."""
+        where = np.empty(len(self._lives.table.rows), dtype=np.int64)
+        where[rows] = np.arange(len(rows))
+        return where[np.array([self._lives[name].row for name in names], dtype=np.int64)]
 
     def _hear_of_lengths(self) -> None:
         """Let those be predicted again of whom the predictor found out more by itself."""

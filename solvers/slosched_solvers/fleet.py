@@ -22,6 +22,7 @@ from slosched_solvers.kernel import kernel
 from slosched_solvers.temperatures import check_temperatures
 
 _NO_SEARCH = Anneal(time_budget_ms=None, move_budget=0)
+_PLACES = 8  # in a queue that are tried for who comes
 _JOINT_SHARE = 0.6  # of the budget, for all queues together; the rest is for each by itself
 
 
@@ -82,6 +83,17 @@ class FleetAnneal:
         _check(problem)
         rollouts = FleetRollouts(problem)
         return rollouts.solution(rollouts.queues(queues), 0)
+
+    def added(
+        self, problem: FleetProblem, queues: Sequence[IntArray], newcomers: IntArray
+    ) -> float:
+        """Put requests into queues where they cost least; see `solve` for errors."""
+        _check(problem)
+        rollouts = FleetRollouts(problem)
+        entered, added = rollouts.priced(queues), 0.0
+        for row in newcomers.tolist():
+            added = rollouts.enter(entered, row, _PLACES)
+        return added
 
     def _begun(self, problem: FleetProblem) -> "_Hunt":
         """Deal requests out, and bring each queue into the best order that takes no search."""

@@ -152,8 +152,8 @@ def _move(fleet: Fleet, queues: Queues, a: int, b: int, rng: np.random.Generator
     if a == b:
         if waiting < 2:
             return False
-        i = _take_out(queues, a, at)
-        _insert(queues, a, _place(fleet, queues, a, i, rng), i)
+        i = take_out(queues, a, at)
+        insert(queues, a, _place(fleet, queues, a, i, rng), i)
         return True
     if others and rng.random() < 0.5:
         other = fleet.settled[b] + int(rng.random() * others)
@@ -162,8 +162,8 @@ def _move(fleet: Fleet, queues: Queues, a: int, b: int, rng: np.random.Generator
             queues.orders[a, at],
         )
         return True
-    i = _take_out(queues, a, at)
-    _insert(queues, b, _place(fleet, queues, b, i, rng), i)
+    i = take_out(queues, a, at)
+    insert(queues, b, _place(fleet, queues, b, i, rng), i)
     return True
 
 
@@ -185,7 +185,8 @@ def _place(fleet: Fleet, queues: Queues, r: int, i: int, rng: np.random.Generato
 
 
 @kernel
-def _take_out(queues: Queues, r: int, at: int) -> int:
+def take_out(queues: Queues, r: int, at: int) -> int:
+    """Take out of a queue whoever is at a place, and return who it was."""
     order = queues.orders[r]
     i = order[at]
     queues.sizes[r] -= 1
@@ -195,7 +196,8 @@ def _take_out(queues: Queues, r: int, at: int) -> int:
 
 
 @kernel
-def _insert(queues: Queues, r: int, at: int, i: int) -> None:
+def insert(queues: Queues, r: int, at: int, i: int) -> None:
+    """Put a request into a queue, at a place."""
     order = queues.orders[r]
     for k in range(queues.sizes[r], at, -1):
         order[k] = order[k - 1]

@@ -12,6 +12,7 @@ from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.cost import price
 from slosched_solvers.fleet_kernel import Fleet, Queues, Scratch, run
 from slosched_solvers.instance import build
+from slosched_solvers.newcomer_kernel import enter
 from slosched_solvers.requests import TOLL, WEIGHT, requests
 from slosched_solvers.slots import make_slots
 
@@ -71,6 +72,17 @@ class FleetRollouts:
             queues.orders[r, : len(rows)] = rows
             queues.sizes[r] = len(rows)
         return queues
+
+    def priced(self, waiting: Sequence[IntArray]) -> Queues:
+        """Return queues that are rolled out."""
+        queues = self.queues(waiting)
+        for r in range(len(self.bound)):
+            queues.costs[r] = self.cost(queues, r)
+        return queues
+
+    def enter(self, queues: Queues, row: int, places: int) -> float:
+        """Put a request where it costs least; return what it adds."""
+        return float(enter(self.fleet, queues, row, self.price, self.scratch, places))
 
     def solution(self, queues: Queues, moves: int) -> FleetSolution:
         """Roll queues out, and describe them."""

@@ -158,3 +158,22 @@ def test_who_is_in_no_queue_is_never_served() -> None:
     priced = SOLVER.price(FleetProblem(snapshot, Objective()), [np.array([2]), np.array([0])])
     assert np.isfinite(priced.finish).tolist() == [True, False, True]
     assert priced.attained == 2
+
+
+@given(fleets())
+def test_who_comes_adds_what_it_costs_at_its_best_place(snapshot: FleetSnapshot) -> None:
+    """Beside all places in all queues, each priced by itself."""
+    waiting = np.flatnonzero(snapshot.bound == NOWHERE)
+    if not len(waiting):
+        return
+    newcomer, engines = waiting[-1:], len(snapshot.engines)
+    problem = FleetProblem(snapshot, Objective())
+    queues = [waiting[:-1][r::engines] for r in range(engines)]
+    costs = []
+    for r, queue in enumerate(queues):
+        for place in range(len(queue) + 1):
+            there = [*queues]
+            there[r] = np.insert(queue, place, newcomer)
+            costs.append(SOLVER.price(problem, there).cost)
+    added = min(costs) - SOLVER.price(problem, queues).cost
+    assert SOLVER.added(problem, queues, newcomer) == pytest.approx(added, abs=1e-6)
