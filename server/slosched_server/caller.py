@@ -3,21 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from slosched.core.tags import (
-    CLASS_HEADERS,
-    SERVICE_TIER,
-    TAG_PREFIXES,
-    Headers,
-    Tag,
-    Tagger,
-    about,
-)
+from slosched.core.tags import SERVICE_TIER, Headers, Tag, Tagger, about
 from slosched_server.rates import Meter
 from slosched_server.refusals import class_not_allowed, tag_not_allowed
 from slosched_server.sizes import Size
 from slosched_server.upstream import RawHeaders
 
-_PREFIXES = tuple(prefix.encode() for prefix in TAG_PREFIXES)
 _USUAL_TOKENS = 200  # of an answer without a bound, as predictors have it that know nothing
 
 Pairs = Sequence[tuple[bytes, bytes]]
@@ -64,11 +55,7 @@ class Caller:
         AccessError
             If it is not for this client to say, and is not to be ignored.
         """
-        heard = [
-            pair
-            for pair in headers
-            if not pair[0].lower().startswith(_PREFIXES) or self._hears(pair[0])
-        ]
+        heard = [pair for pair in headers if self._hears(pair[0])]
         mute = self.strips and not self._names_classes
         tag = self.tagger.read(heard, None if mute else service_tier)
         if not self._may_ask(tag.slo_class):
@@ -97,9 +84,8 @@ class Caller:
         known = self.classes is None or name in self.classes
         return known or name == self.tagger.default_class
 
-    def _hears(self, raw_name: bytes) -> bool:
+    def _hears(self, name: bytes) -> bool:
         """Whether a header is to be read."""
-        name = raw_name.decode("latin-1")
         match about(name):
             case None:
                 return True
@@ -110,12 +96,12 @@ class Caller:
             case "tenant":
                 allowed = self.tenants
         if not allowed and not self.strips:
-            raise tag_not_allowed(name)
+            raise tag_not_allowed(name.decode("latin-1"))
         return allowed
 
     def _without_class(self, heard: Pairs, named: str) -> Pairs:
-        sources = [name for raw, _ in heard if (name := raw.decode("latin-1")) in CLASS_HEADERS]
+        sources = [name for name, _ in heard if about(name) == "class"]
         if not self.strips:
-            source = sources[0] if sources else SERVICE_TIER
+            source = sources[0].decode("latin-1") if sources else SERVICE_TIER
             raise class_not_allowed(named, source, self.classes or (self.tagger.default_class,))
-        return [pair for pair in heard if pair[0].decode("latin-1") not in sources]
+        return [pair for pair in heard if pair[0] not in sources]

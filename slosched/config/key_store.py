@@ -48,15 +48,14 @@ class KeyStore:
             with self._alone():
                 document = self._document()
                 check_keys(document)
-                entries = document.value.setdefault("keys", [])
-                yield entries
+                yield document.value["keys"]
                 self._write(document.value)
         except OSError as error:
             raise ConfigError(f"{self._path}: {error.strerror}") from None
 
     def _document(self) -> Document:
         if not self._path.exists():
-            return load_yaml("", str(self._path))
+            return load_yaml("keys: []", str(self._path))
         if self._path.stat().st_mode & _OTHERS_MAY_READ:
             raise ConfigError(f"{self._path}: everybody may read it: chmod o= {self._path}")
         return load_yaml(read_text(self._path), str(self._path))

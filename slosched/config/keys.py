@@ -94,11 +94,11 @@ class KeySettings(BaseModel):
 
 
 class KeyFile(BaseModel):
-    """All keys."""
+    """All keys; an empty file, as one that is just being written, is none."""
 
     model_config = _STRICT
 
-    keys: list[KeySettings] = Field(default_factory=list)
+    keys: list[KeySettings]
 
     @model_validator(mode="after")
     def _tell_apart(self) -> "KeyFile":

@@ -30,9 +30,7 @@ _SAYS: Mapping[bytes, str] = MappingProxyType(
         TENANT_HEADER.encode(): "tenant",
     }
 )
-_OURS_ALONE = ("x-slo-", "x-llm-d-slo-")
-_RAW_OURS_ALONE = tuple(prefix.encode() for prefix in _OURS_ALONE)
-TAG_PREFIXES = (*_OURS_ALONE, "x-gateway-inference-")  # of all headers that are read
+_OURS_ALONE = (b"x-slo-", b"x-llm-d-slo-")
 _DIGITS = re.compile(r"[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _NEUTRAL_TIERS = ("auto", "default")
@@ -112,7 +110,7 @@ class Tagger:
             lower = raw_name.lower()
             key = _SAYS.get(lower)
             if key is None:
-                if lower.startswith(_RAW_OURS_ALONE):
+                if lower.startswith(_OURS_ALONE):
                     raise _typo(lower.decode("latin-1"))
                 continue
             name = lower.decode("latin-1")
@@ -172,17 +170,16 @@ class Tagger:
         return Tag(name, Slo(**seconds, weight=base.weight), tenant, frozenset(limits))
 
 
-def about(header: str) -> About | None:
+def about(header: bytes) -> About | None:
     """Return what a header is about; None if it is not for us to read.
 
     One that can only be meant for us, and is misspelt, passes for one that names a class.
     """
     name = header.lower()
-    if name in TARGET_HEADERS:
-        return "target"
-    if name == TENANT_HEADER:
-        return "tenant"
-    return "class" if name.startswith(_OURS_ALONE) or name in CLASS_HEADERS else None
+    said = _SAYS.get(name)
+    if said == "class" or (said is None and name.startswith(_OURS_ALONE)):
+        return "class"
+    return None if said is None else "tenant" if said == "tenant" else "target"
 
 
 def to_xargs(tag: Tag) -> dict[str, str | int]:

@@ -68,6 +68,14 @@ def test_a_key_that_stands_in_the_file_by_mistake_is_not_repeated(
     assert KEY not in str(caught.value)
 
 
+def test_a_file_that_is_just_being_written_takes_nobody_his_key(tmp_path: Path) -> None:
+    path = keys_file(tmp_path, "")
+    for text in ("", "keys:"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="keys: "):
+            read_keys(path, CLASSES)
+
+
 def test_who_could_give_himself_a_key_is_shut_out(tmp_path: Path) -> None:
     path = keys_file(tmp_path, "- {name: a, hash: " + HASH + "}")
     path.chmod(0o666)
