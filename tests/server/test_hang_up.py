@@ -9,8 +9,8 @@ import pytest
 
 from slosched.client.connection import Connection
 from slosched.client.server import metrics, total
+from tests.server.fleet import COMPLETIONS, fleet
 from tests.server.front_end import front_end
-from tests.server.test_fleet import COMPLETIONS, fleet
 from tests.simulated_engine.serve import simulated
 
 # 30 ms a step by the default profile, made 0.3 s: a busy machine loses no step by that.

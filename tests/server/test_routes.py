@@ -10,7 +10,7 @@ import pytest
 from slosched_server.progress import Progress
 from slosched_server.settings import ServerSettings
 from tests.server.fake_engine import MODELS, FakeEngine, Reply, Seen, answer, die, stream
-from tests.server.test_fleet import fleet
+from tests.server.fleet import fleet
 from tests.server.test_proxy import told
 
 RESPONSES, EMBEDDINGS, STORED = "/v1/responses", "/v1/embeddings", "/v1/responses/resp_1"
