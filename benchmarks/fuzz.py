@@ -28,9 +28,11 @@ from slosched.core.errors import EngineError
 LONGEST_S = 30.0
 _CLIENTS = 8
 _URL = re.compile(r"url=http://([\d.]+):(\d+)")
+# Short answers: with `n` and many prompts somebody may ask for a thousand of them, which is work,
+# and no hang.
 _ENGINE = (
-    "simulated-engine", "--speed", "1000", "--scheduler", "vllm-fcfs",
-    "--set", "engine.max_model_len=256", "--set", "engine.max_num_seqs=8",
+    "simulated-engine", "--speed", "1000", "--scheduler", "vllm-fcfs", "--answer-tokens", "8",
+    "--set", "engine.max_model_len=64", "--set", "engine.max_num_seqs=8",
 )  # fmt: skip
 _OURS = (b"engine_broke_off", b"engine_unreachable", b"internal_server_error")
 
@@ -104,6 +106,7 @@ class Answers:
         self.statuses[status] += 1
         if finding:
             self.findings.append(f"{finding}: {wire}"[:2000])
+            note(self.findings[-1])
 
 
 def _asked(answers: Answers, number: int, seed: int) -> dict[str, int]:
