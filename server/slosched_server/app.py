@@ -44,15 +44,25 @@ def create_app(
     app = FastAPI(
         title="slosched", redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
     )
-    completions = Completions(in_force, upstream, metrics, settings.max_body_bytes)
+    limit = settings.max_body_bytes
+    completions = Completions(in_force, upstream, metrics, limit)
+    passed_on = PassThrough(in_force, upstream, metrics, limit)
     endpoints: dict[tuple[str, str], ASGIApp] = {
         ("POST", "/v1/chat/completions"): completions,
         ("POST", "/v1/completions"): completions,
-        ("GET", "/v1/models"): PassThrough(in_force, upstream, metrics),
+        ("POST", "/v1/responses"): Completions(
+            in_force, upstream, metrics, limit, named_events=True
+        ),
+        ("POST", "/v1/embeddings"): passed_on,
+        ("GET", "/v1/models"): passed_on,
     }
     # Routes as well: whoever asks for them in another way hears that it is not allowed.
     app.router.routes += [Route(path, to, methods=[how]) for (how, path), to in endpoints.items()]
-    app.router.routes += admin.routes() if admin else ()
+    app.router.routes += [
+        Route("/v1/responses/{response_id}", passed_on, methods=["GET"]),
+        Route("/v1/responses/{response_id}/cancel", passed_on, methods=["POST"]),
+        *(admin.routes() if admin else ()),
+    ]
     app.add_middleware(Direct, endpoints)
 
     @app.get("/health")

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from slosched_server.protocol import Http1
 
 
-class CorkedHttp(HttpToolsProtocol):
+class CorkedHttp(Http1):
     """The HTTP server's protocol, of which head and first bytes of an answer are two writes."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

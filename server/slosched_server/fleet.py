@@ -1,20 +1,17 @@
 """Many engines as one upstream: requests wait for the replica that the dispatcher names."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from itertools import count
 from types import TracebackType
 from typing import Self
 
-import orjson
-
 from slosched.dispatch import Dispatcher
 from slosched_server.gate import Gate
-from slosched_server.members import Connect, Members, whole
+from slosched_server.members import Connect, Members
 from slosched_server.rules import FleetRules, Rules
 from slosched_server.sending import Sending
-from slosched_server.upstream import UpstreamAnswer, UpstreamError, UpstreamRequest
+from slosched_server.unplanned import Unplanned
+from slosched_server.upstream import UpstreamAnswer, UpstreamRequest
 from slosched_server.visit import Visit
 from slosched_server.waiting_room import WaitingRoom
 
@@ -62,6 +59,7 @@ class FleetUpstream:
             probe_timeout_s=probe_timeout_s,
             changed=self._room.pump,
         )
+        self._unplanned = Unplanned()
         self._ids = count()
 
     async def __aenter__(self) -> Self:
@@ -95,29 +93,6 @@ class FleetUpstream:
     def send(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamAnswer]:
         """Let a request wait, send it, and stream its answer; see `Upstream`."""
         if request.job is None:
-            return self._of_all(request)
+            return self._unplanned.send(request, self.members.ready)
         visit = Visit(self._room, self._gate, request.job, self._ids)
         return Sending(self.dispatcher, self.members, visit, request, request.job)
-
-    @asynccontextmanager
-    async def _of_all(self, request: UpstreamRequest) -> AsyncIterator[UpstreamAnswer]:
-        """Answer what no engine has to work on: whether any is there, and what all serve."""
-        ready = self.members.ready
-        if request.target.partition("?")[0] == "/health":
-            yield UpstreamAnswer(200 if ready else 503, (), _page(b""))
-            return
-        answers = await asyncio.gather(*(whole(upstream, request) for upstream in ready))
-        models: dict[str, object] = {}
-        for status, body in answers:
-            if status == 200:
-                models |= {model["id"]: model for model in orjson.loads(body)["data"]}
-        if not models:
-            raise UpstreamError("no replica tells its models")
-        page = orjson.dumps({"object": "list", "data": list(models.values())})
-        headers = [(b"content-type", b"application/json")]
-        yield UpstreamAnswer(200, headers, _page(page))
-
-
-async def _page(data: bytes) -> AsyncIterator[bytes]:
-    if data:
-        yield data

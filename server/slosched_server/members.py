@@ -68,9 +68,9 @@ class Members:
         return {name: there.member.url for name, there in self._there.items()}
 
     @property
-    def ready(self) -> Sequence[Upstream]:
-        """The ways to those that get requests."""
-        return [self._there[replica.name].upstream for replica in self._dispatcher.ready]
+    def ready(self) -> Sequence[tuple[Replica, Upstream]]:
+        """Those that get requests, and the ways to them."""
+        return [(replica, self.upstream(replica.name)) for replica in self._dispatcher.ready]
 
     def upstream(self, name: str) -> Upstream:
         """Return the way to a replica."""

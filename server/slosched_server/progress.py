@@ -7,6 +7,7 @@ Outcome = Literal["finished", "rejected", "shed", "failed", "cancelled"]
 
 _EVENT = b"\ndata:"
 _DONE = b"\ndata: [DONE]"
+_DELTA = b".delta\ndata:"
 
 
 @dataclass(slots=True)
@@ -16,7 +17,8 @@ class Progress:
     The first token is taken to come with the first bytes of a streamed body. The time per token
     is an estimate: the time from there to the last event, over the number of events in between.
     vLLM writes one event a token, but joins tokens that became ready together, and its first chat
-    event names the role only.
+    event names the role only. Streams of `/v1/responses` name their events: tokens come with those
+    whose name ends in `.delta`, and what comes before the first of them tells of no token.
 
     Parameters
     ----------
@@ -24,6 +26,8 @@ class Progress:
         When the request came.
     stream
         Whether it is answered token by token; otherwise only its end is known.
+    named
+        Whether events have names.
     queued
         Seconds that it waited for an engine.
     outcome
@@ -32,6 +36,7 @@ class Progress:
 
     arrival: float
     stream: bool = False
+    named: bool = False
     outcome: Outcome = "cancelled"
     queued: float = 0.0
     first: float | None = None
@@ -44,16 +49,24 @@ class Progress:
         """Note a chunk of the body; events may be cut anywhere."""
         if not self.stream:
             return
-        if self.first is None:
+        fresh = self._fresh(data)
+        if self.first is None and (fresh or not self.named):
             self.first = self.last = now
-        window = self._tail + data
-        fresh = _events(window) - self._counted
         if fresh:
             self.events += fresh
             self.last = now
+
+    def _fresh(self, data: bytes) -> int:
+        """Return the number of tokens' events that have come with a chunk."""
+        window = self._tail + data
+        if self.named:
+            self._tail = window[1 - len(_DELTA) :]
+            return window.count(_DELTA)
+        fresh = _events(window) - self._counted
         # What an event begins with has a line's end in front only, so that most tails are short.
         self._tail = window[max(window.rfind(b"\n"), len(window) - len(_DONE) + 1) :]
         self._counted = _events(self._tail) if len(self._tail) >= len(_EVENT) else 0
+        return fresh
 
     @property
     def ttft(self) -> float | None:

@@ -37,15 +37,24 @@ class Completions:
         Where its outcome is counted.
     max_body_bytes
         The largest body that is accepted.
+    named_events
+        Whether events of streams have names, as those of `/v1/responses`.
     """
 
     def __init__(
-        self, in_force: RulesInForce, upstream: Upstream, metrics: Metrics, max_body_bytes: int
+        self,
+        in_force: RulesInForce,
+        upstream: Upstream,
+        metrics: Metrics,
+        max_body_bytes: int,
+        *,
+        named_events: bool = False,
     ) -> None:
         self._in_force = in_force
         self._upstream = upstream
         self._metrics = metrics
         self._limit = max_body_bytes
+        self._named = named_events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tag the request, send it on, and stream the answer until it or the client ends."""
@@ -64,7 +73,8 @@ class Completions:
         except ClientGoneError:
             pass
         else:
-            job = Job(tagged.tag, tagged.size, Progress(arrival, tagged.stream), tagged.write)
+            progress = Progress(arrival, tagged.stream, self._named)
+            job = Job(tagged.tag, tagged.size, progress, tagged.write)
             if caller is not None:
                 job.headers = caller.headers()
             request = UpstreamRequest(scope["method"], target, headers, job=job)
@@ -89,28 +99,34 @@ class PassThrough:
 
     Parameters
     ----------
-    in_force, upstream, metrics
+    in_force, upstream, metrics, max_body_bytes
         As of `Completions`.
     """
 
-    def __init__(self, in_force: RulesInForce, upstream: Upstream, metrics: Metrics) -> None:
+    def __init__(
+        self, in_force: RulesInForce, upstream: Upstream, metrics: Metrics, max_body_bytes: int
+    ) -> None:
         self._in_force = in_force
         self._upstream = upstream
         self._metrics = metrics
+        self._limit = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the request on, without a body, and the answer back."""
+        """Send the request on as it is, and the answer back."""
+        relay = Relay(self._upstream, Progress(time.monotonic()))
         access = self._in_force.rules.access
         try:
             access.enter(scope["headers"])
-            headers = access.outgoing(_forwarded(scope))
-            request = UpstreamRequest(scope["method"], _target(scope), headers)
+            target, headers = _target(scope), access.outgoing(_forwarded(scope))
+            body = await read_body(scope, receive, self._limit)
         except ApiError as error:
             self._metrics.refuse(error)
             await send_error(error, (), send)
-            return
-        relay = Relay(self._upstream, Progress(time.monotonic()))
-        await until_gone(relay.run(request, send), receive)
+        except ClientGoneError:
+            pass
+        else:
+            request = UpstreamRequest(scope["method"], target, headers, body)
+            await until_gone(relay.run(request, send), receive)
 
 
 def _target(scope: Scope) -> str:

@@ -202,6 +202,7 @@ def _uvicorn_config(settings: ServerSettings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=CorkedHttp,
+        ws="none",  # else whoever asks for a web socket with a POST is never answered
         lifespan="off",
         log_config=None,
         access_log=logging.getLogger("uvicorn.access").isEnabledFor(logging.INFO),

@@ -16,9 +16,9 @@ from slosched_server.visit import Visit
 log = structlog.get_logger()
 
 REPLICA_HEADER = b"x-slosched-replica"
-_COUNTED = re.compile(rb'"completion_tokens":\s*(\d+)')
+_COUNTED = re.compile(rb'"(?:completion|output)_tokens":\s*(\d+)')
 _TAIL = 4096  # bytes at the end of a body, in which usage is looked for
-_TRY_ELSEWHERE = (502, 503, 504)
+TRY_ELSEWHERE = (502, 503, 504)
 
 
 class Sending:
@@ -78,7 +78,7 @@ class Sending:
                     upstream = self._members.upstream(replica.name)
                     answer = await attempt.enter_async_context(upstream.send(self._request))
                     first = await anext(answer.body, b"")
-                    if answer.status not in _TRY_ELSEWHERE or not self._visit.put_back():
+                    if answer.status not in TRY_ELSEWHERE or not self._visit.put_back():
                         self._open = attempt.pop_all()
                         return self._told(replica, answer, first)
                     log.warning("sent elsewhere", replica=replica.name, status=answer.status)

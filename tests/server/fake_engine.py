@@ -93,6 +93,7 @@ class FakeEngine:
     seen: list[Seen] = field(default_factory=list)
     gone: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     begun: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    models: Reply = field(default_factory=lambda: answer(MODELS))
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
@@ -137,7 +138,7 @@ class FakeEngine:
     def _reply_to(self, seen: Seen) -> Reply:
         if seen.target == "/health":
             return answer(b"", headers=())
-        return answer(MODELS) if seen.target.startswith("/v1/models") else self.reply
+        return self.models if seen.target.startswith("/v1/models") else self.reply
 
 
 async def _read(reader: asyncio.StreamReader) -> Seen | None:

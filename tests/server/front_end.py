@@ -33,6 +33,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app,
         http=CorkedHttp,
+        ws="none",
         lifespan="off",
         log_config=None,
         server_header=False,

@@ -94,7 +94,7 @@ def test_models_are_the_engines() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("GET", COMPLETIONS, 405), ("POST", "/v1/embeddings", 404)],
+    [("GET", "/nowhere", 404), ("GET", COMPLETIONS, 405), ("POST", "/v1/nothing", 404)],
 )
 def test_what_there_is_not_is_an_openai_error_too(method: str, path: str, status: int) -> None:
     async def story(_: FakeEngine, __: str, client: aiohttp.ClientSession) -> None:

@@ -17,6 +17,7 @@ import psutil
 
 from tests.predictors.parts import bge_small
 
+ROOT = Path(__file__).parents[2]
 CONFIG = """\
 classes:
   interactive: {ttft_ms: 1000}
@@ -76,14 +77,15 @@ class Server:
 
 
 @contextmanager
-def serving(model: Path, scratch: Path) -> Iterator[Server]:
-    """Start the server; stop whatever is left of it afterwards."""
+def serving(model: Path, scratch: Path, *more: str, **others: str) -> Iterator[Server]:
+    """Start the server, with more flags or others; stop whatever is left of it afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (scratch / "slo.yaml").write_text(CONFIG.replace("ENCODER", str(bge_small())))
     environ = {k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"}
     environ |= {"SLOSCHED_CONFIG": str(scratch / "slo.yaml"), "TMPDIR": str(scratch)}
+    environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), environ.get("PYTHONPATH", "")])
     flags = {
         "model": str(model),
         "served-model-name": "tiny",
@@ -96,8 +98,9 @@ def serving(model: Path, scratch: Path) -> Iterator[Server]:
         "port": str(port),
         "scheduler-cls": "slosched.vllm.SloScheduler",
         "middleware": "slosched.vllm.SloMiddleware",
+        **{name.replace("_", "-"): value for name, value in others.items()},
     }
-    command = [sys.executable, "-m", "slosched.vllm.launch", "--enforce-eager"]
+    command = [sys.executable, "-m", "slosched.vllm.launch", "--enforce-eager", *more]
     command += [f"--{name}={value}" for name, value in flags.items()]
     log = scratch / "server.log"
     with log.open("wb") as out:
