@@ -8,6 +8,7 @@ import structlog
 from watchfiles import awatch
 
 from slosched.core.errors import SloschedError
+from slosched.core.stamps import stamp
 from slosched_server.rules import Rules, RulesInForce, RulesSource
 
 log = structlog.get_logger()
@@ -95,13 +96,4 @@ class Control:
             self._seen = {file: before.get(file, at) for file, at in self._stamps().items()}
 
     def _stamps(self) -> Mapping[Path, object]:
-        return {file: _stamp(file) for file in self.source.files}
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    """Return by what a change of a file is known; None for one that is not there."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
+        return {file: stamp(file) for file in self.source.files}

@@ -208,7 +208,7 @@ def engine_environment(config: Path | None, overrides: Sequence[str]) -> dict[st
     """Write the environment that tells the scheduler, in the engine's process, its settings."""
     environment = {"SLOSCHED_SET": json.dumps(list(overrides))}
     if config is not None:
-        environment["SLOSCHED_CONFIG"] = str(config.resolve())
+        environment["SLOSCHED_CONFIG"] = str(config.absolute())
     return environment
 
 
