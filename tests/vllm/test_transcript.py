@@ -131,8 +131,8 @@ def test_a_disk_that_is_full_loses_lines_and_says_so_once(
         "slosched.vllm.request_log.log.warning", lambda text, *args: said.append(text % args)
     )
     log = log_of(tmp_path / "requests.jsonl")
-    written, log._file.stream = log._file.stream, Path("/dev/full").open("w")  # noqa: SIM115
-    written.close()
+    log._file.stream.close()  # type: ignore[union-attr]
+    log._file.stream = Path("/dev/full").open("w")  # noqa: SIM115
     engine = Engine(tiny_model, make_planner(Fcfs()))
     engine.scheduler._request_log = log
     engine.add(*(Job(f"r{i}", 10, 2) for i in range(3)))
