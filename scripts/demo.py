@@ -169,7 +169,7 @@ async def _ready(url: str, server: asyncio.subprocess.Process, log: Path, policy
         async with aiohttp.ClientSession() as session:
             while server.returncode is None:
                 with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"{url}/health") as answer:
+                    async with session.get(f"{url}/ready") as answer:
                         if answer.status == 200:
                             return
                 status.update(f"starting vLLM, {policy}: {monotonic() - started:.0f} s")

@@ -1,5 +1,7 @@
 """The front end as an ASGI application."""
 
+import asyncio
+
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
@@ -9,7 +11,7 @@ from starlette.types import ASGIApp
 
 from slosched_server.admin import Admin
 from slosched_server.direct import Direct
-from slosched_server.errors import ApiError, not_ready, plain_http
+from slosched_server.errors import ApiError, not_ready, plain_http, stopping
 from slosched_server.metrics import Metrics
 from slosched_server.proxy import Completions, PassThrough
 from slosched_server.rules import RulesInForce
@@ -44,6 +46,8 @@ def create_app(
     app = FastAPI(
         title="slosched", redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
     )
+    # Set when the server is to stop: whoever answers without an end has to come to one then.
+    app.state.stopping = asyncio.Event()
     limit = settings.max_body_bytes
     completions = Completions(in_force, upstream, metrics, limit)
     passed_on = PassThrough(in_force, upstream, metrics, limit)
@@ -67,9 +71,16 @@ def create_app(
 
     @app.get("/health")
     async def health() -> Response:
-        """Answer 200 where the engine does, else 503."""
-        ready = await healthy(upstream, settings.connect_timeout_s)
-        return Response() if ready else not_ready().response()
+        """Answer 200: this process lives, and starting it again would help nobody."""
+        return Response()
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        """Answer 200 where the engine does, else 503; and 503 once this process is to stop."""
+        if app.state.stopping.is_set():
+            return stopping().response()
+        there = await healthy(upstream, settings.connect_timeout_s)
+        return Response() if there else not_ready().response()
 
     @app.get("/metrics")
     async def show_metrics(request: Request) -> Response:

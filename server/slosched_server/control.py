@@ -1,6 +1,6 @@
 """Changes while requests are served: the configuration's file is edited, or somebody edits here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import structlog
 from watchfiles import awatch
 
 from slosched.core.errors import SloschedError
+from slosched.core.stamps import stamp
 from slosched_server.rules import Rules, RulesInForce, RulesSource
 
 log = structlog.get_logger()
@@ -23,6 +24,9 @@ class Control:
     ----------
     source
         Where rules come from.
+    tell
+        Called with the edits whenever there are others, before they are in force: the engine has
+        its own rules.
 
     Attributes
     ----------
@@ -32,8 +36,11 @@ class Control:
         Values that were changed here, on top of the files, until the process ends.
     """
 
-    def __init__(self, source: RulesSource) -> None:
+    def __init__(
+        self, source: RulesSource, tell: Callable[[Sequence[str]], None] | None = None
+    ) -> None:
         self.source = source
+        self._tell = tell
         self.edits: Sequence[str] = ()
         self._seen: Mapping[Path, object] = {}
         self.in_force = RulesInForce(self._read(self.edits))
@@ -47,6 +54,8 @@ class Control:
             If the configuration does not fit then; nothing has changed.
         """
         rules = self._read(edits)
+        if self._tell is not None:
+            self._tell(edits)
         self.edits = tuple(edits)
         self.in_force.replace(rules)
         log.info("configuration edited", edits=list(edits))
@@ -87,13 +96,4 @@ class Control:
             self._seen = {file: before.get(file, at) for file, at in self._stamps().items()}
 
     def _stamps(self) -> Mapping[Path, object]:
-        return {file: _stamp(file) for file in self.source.files}
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    """Return by what a change of a file is known; None for one that is not there."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
+        return {file: stamp(file) for file in self.source.files}

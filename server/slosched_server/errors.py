@@ -84,6 +84,33 @@ def body_too_large(limit_bytes: int) -> ApiError:
     return ApiError(413, message, "body_too_large", headers=last)
 
 
+def head_too_large(limit_bytes: int) -> ApiError:
+    """Refuse a request line and headers above `max_header_bytes`."""
+    message = f"the headers are larger than {limit_bytes} bytes"
+    return ApiError(431, message, "headers_too_large")
+
+
+def invalid_http() -> ApiError:
+    """Refuse what is no HTTP."""
+    return ApiError(400, "this is no valid HTTP/1.1 request", "invalid_http")
+
+
+def too_slow() -> ApiError:
+    """Give up a client that does not send its request to the end."""
+    return ApiError(408, "the request took too long to arrive", "request_timeout")
+
+
+def too_many_connections() -> ApiError:
+    """Turn a client away for lack of room."""
+    message = "too many clients are connected; try again"
+    return ApiError(503, message, "too_many_connections", kind="api_error")
+
+
+def stopping() -> ApiError:
+    """Turn work away from a server that stops."""
+    return ApiError(503, "the server is stopping; try again", "stopping", kind="api_error")
+
+
 def unreachable() -> ApiError:
     """Say that no answer came: the engine is down, starting, or died before its first byte."""
     message = "the engine cannot be reached, or ended before it answered; it may be starting"

@@ -31,11 +31,16 @@ class HttpUpstream:
         Root of the server, without `/v1`.
     connect_timeout_s
         Seconds for connecting. There is no limit on how long generating takes.
+    trust
+        Whom to believe that they are the engine, by HTTPS; by default whom the system trusts.
     """
 
-    def __init__(self, url: str, connect_timeout_s: float) -> None:
+    def __init__(
+        self, url: str, connect_timeout_s: float, trust: ssl.SSLContext | None = None
+    ) -> None:
         parts = urlsplit(url)
-        self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
+        is_tls = parts.scheme == "https"
+        self._ssl = (trust or ssl.create_default_context()) if is_tls else None
         self._host, self._port = parts.hostname or "", parts.port or (443 if self._ssl else 80)
         self._root = parts.path.rstrip("/")
         self._head = b"HTTP/1.1\r\nhost: %b\r\n" % parts.netloc.encode()

@@ -6,6 +6,8 @@ from ipaddress import ip_address
 
 from slosched.core.errors import SloschedError
 
+_SEND_BUFFER = 128 * 1024  # bytes, which Linux doubles
+
 
 class PortError(SloschedError):
     """A port cannot be listened on."""
@@ -27,6 +29,8 @@ def listen(host: str, port: int) -> socket.socket:
         # Connections inherit it. asyncio sets it only on sockets that name their protocol, and
         # without it an answer's second write waits 40 ms for the client's acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Else the kernel keeps up to 4 MB for each client that does not read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     except socket.gaierror as error:
         raise PortError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     except OSError as error:

@@ -2,34 +2,36 @@
 
 import asyncio
 import gc
-import logging
-import math
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+import ssl
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import structlog
-import uvicorn
 import uvloop
-from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from slosched.dispatch import Dispatcher
 from slosched_server.admin import Admin
 from slosched_server.app import create_app
 from slosched_server.child import EngineCommand
+from slosched_server.connections import Connections
 from slosched_server.control import Control
-from slosched_server.cork import CorkedHttp
+from slosched_server.descriptors import make_room
+from slosched_server.edits import edits_file
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
 from slosched_server.members import Members
+from slosched_server.notify import notify
 from slosched_server.rules import RulesSource
+from slosched_server.serving import HttpServer
 from slosched_server.settings import ServerSettings
 from slosched_server.supervisor import Supervisor
+from slosched_server.tls import server_context
 from slosched_server.upstream import Upstream
 
 log = structlog.get_logger()
@@ -39,13 +41,6 @@ _SAME_SIGNAL_S = 0.5
 _COLLECT_EVERY = 10_000  # objects; a request makes some hundred, and leaves none
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to us: the engine has to be stopped after the last request."""
-        yield
-
-
 @dataclass(frozen=True, slots=True)
 class _Stage:
     """What is served, and where."""
@@ -53,10 +48,22 @@ class _Stage:
     settings: ServerSettings
     control: Control
     listener: socket.socket
+    tls: ssl.SSLContext | None
+    trust: ssl.SSLContext | None = None
 
 
-def run_gateway(settings: ServerSettings, source: RulesSource, upstream_url: str) -> None:
+def run_gateway(
+    settings: ServerSettings,
+    source: RulesSource,
+    upstream_url: str,
+    trust: ssl.SSLContext | None = None,
+) -> None:
     """Serve before an engine that runs already, until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    trust
+        Whom to believe that they are the engine, by HTTPS; by default whom the system trusts.
 
     Raises
     ------
@@ -65,22 +72,29 @@ def run_gateway(settings: ServerSettings, source: RulesSource, upstream_url: str
     PortError
         If the port cannot be listened on.
     """
-    control = Control(source)
+    control, tls = Control(source), server_context(settings)
     with closing(listen(settings.host, settings.port)) as listener:
-        uvloop.run(_run(_Stage(settings, control, listener), upstream_url, None))
+        uvloop.run(_run(_Stage(settings, control, listener, tls, trust), upstream_url, None))
 
 
-def run_fleet(settings: ServerSettings, source: RulesSource, dispatcher: Dispatcher) -> None:
+def run_fleet(
+    settings: ServerSettings,
+    source: RulesSource,
+    dispatcher: Dispatcher,
+    trust: ssl.SSLContext | None = None,
+) -> None:
     """Serve before many engines that run already, until SIGINT or SIGTERM; raises as `run_gateway`.
 
     Parameters
     ----------
     dispatcher
         Without replicas: these are in the rules.
+    trust
+        As for `run_gateway`.
     """
-    control = Control(source)
+    control, tls = Control(source), server_context(settings)
     with closing(listen(settings.host, settings.port)) as listener:
-        uvloop.run(_run_fleet(_Stage(settings, control, listener), dispatcher))
+        uvloop.run(_run_fleet(_Stage(settings, control, listener, tls, trust), dispatcher))
 
 
 def run_engine(
@@ -93,13 +107,15 @@ def run_engine(
     EngineError
         If the engine fails to start, or ends and is not to be restarted again.
     """
-    control = Control(source)
-    with closing(listen(settings.host, settings.port)) as listener:
-        uvloop.run(_run(_Stage(settings, control, listener), engine_url, command))
+    with edits_file() as edits:
+        control, tls = Control(source, edits.write), server_context(settings)
+        command = replace(command, environment={**command.environment, **edits.environment})
+        with closing(listen(settings.host, settings.port)) as listener:
+            uvloop.run(_run(_Stage(settings, control, listener, tls), engine_url, command))
 
 
 async def _run(stage: _Stage, url: str, command: EngineCommand | None) -> None:
-    async with HttpUpstream(url, stage.settings.connect_timeout_s) as upstream:
+    async with HttpUpstream(url, stage.settings.connect_timeout_s, stage.trust) as upstream:
         supervisor = Supervisor(command, upstream, stage.settings) if command else None
         await _serve(stage, upstream, url, supervisor)
 
@@ -108,7 +124,7 @@ async def _run_fleet(stage: _Stage, dispatcher: Dispatcher) -> None:
     timeout_s = stage.settings.connect_timeout_s
     fleet = stage.control.in_force.rules.fleet
     assert fleet is not None  # noqa: S101  (whoever has a dispatcher has that)
-    connect = partial(HttpUpstream, connect_timeout_s=timeout_s)
+    connect = partial(HttpUpstream, connect_timeout_s=timeout_s, trust=stage.trust)
     async with FleetUpstream(dispatcher, fleet, connect, probe_timeout_s=timeout_s) as upstream:
         dispatcher.warm_up()
         stage.control.in_force.listen(upstream.apply)
@@ -130,14 +146,17 @@ async def _serve(
     control = stage.control
     loop.add_signal_handler(signal.SIGHUP, control.reload)
     admin = Admin(control, members)
-    app = create_app(stage.settings, control.in_force, upstream, admin=admin)
-    server = _Server(_uvicorn_config(stage.settings, app))
+    registry = CollectorRegistry()
+    app = create_app(stage.settings, control.in_force, upstream, registry, admin=admin)
+    room = make_room(stage.settings.max_connections)
+    limits = replace(stage.settings, max_connections=room)
+    connections = Connections(limits, app.state.stopping, registry)
+    server = HttpServer(app, connections, stage.tls)
     serving = asyncio.create_task(server.serve([stage.listener]))
     watching = asyncio.create_task(control.watch())
     _collect_less()
-    host, port = stage.listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    log.info("listening", url=f"http://{shown}:{port}", engine=shown_engine)
+    log.info("listening", url=_url(stage), engine=shown_engine)
+    notify("READY=1")
     engine = asyncio.create_task(supervisor.run()) if supervisor else None
     try:
         await _until_stopped(server, serving, engine, signals)
@@ -155,7 +174,7 @@ def _collect_less() -> None:
 
 
 async def _until_stopped(
-    server: uvicorn.Server,
+    server: HttpServer,
     serving: asyncio.Task[None],
     engine: asyncio.Task[Any] | None,
     signals: asyncio.Queue[signal.Signals],
@@ -164,21 +183,26 @@ async def _until_stopped(
     told = asyncio.create_task(signals.get())
     running = {told, serving} | ({engine} if engine else set())
     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    notify("STOPPING=1")
     if told.done():
         log.info("stopping, requests in flight may finish")
     told.cancel()
-    server.should_exit = True
-    hurry = asyncio.create_task(_hurry(server, engine, signals))
+    draining = asyncio.create_task(server.drain())
+    hurry = asyncio.create_task(_hurry(server, draining, engine, signals))
     try:
         await serving
     finally:
+        draining.cancel()
         if engine:
             await _end(engine)
         hurry.cancel()
 
 
 async def _hurry(
-    server: uvicorn.Server, engine: asyncio.Task[Any] | None, signals: asyncio.Queue[signal.Signals]
+    server: HttpServer,
+    draining: asyncio.Task[None],
+    engine: asyncio.Task[Any] | None,
+    signals: asyncio.Queue[signal.Signals],
 ) -> None:
     # Some wrappers relay a Ctrl-C that we have got as well: that is one and the same.
     await asyncio.sleep(_SAME_SIGNAL_S)
@@ -187,6 +211,7 @@ async def _hurry(
     log.info("once more to stop at once")
     while await signals.get():
         server.force_exit = True
+        draining.cancel()
         if engine:
             engine.cancel()
 
@@ -198,20 +223,7 @@ async def _end(engine: asyncio.Task[Any]) -> None:
         engine.result()
 
 
-def _uvicorn_config(settings: ServerSettings, app: FastAPI) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=CorkedHttp,
-        ws="none",  # else whoever asks for a web socket with a POST is never answered
-        lifespan="off",
-        log_config=None,
-        access_log=logging.getLogger("uvicorn.access").isEnabledFor(logging.INFO),
-        # Nobody asks who the client is.
-        proxy_headers=False,
-        # The engine's own `server` and `date` are passed on.
-        server_header=False,
-        date_header=False,
-        # Longer than clients keep idle connections, so that it is they who close.
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
-    )
+def _url(stage: _Stage) -> str:
+    host, port = stage.listener.getsockname()[:2]
+    scheme = "https" if stage.tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

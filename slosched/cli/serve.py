@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,6 +39,25 @@ Port = Annotated[
         min=0, max=65535, metavar="PORT", help="Port to listen on, 0 for any; else server.port."
     ),
 ]
+Certfile = Annotated[
+    Path | None,
+    typer.Option("--ssl-certfile", help="Certificate chain in PEM: serve HTTPS, not HTTP."),
+]
+Keyfile = Annotated[
+    Path | None, typer.Option("--ssl-keyfile", help="Its private key, if it is in another file.")
+]
+KeyPassword = Annotated[
+    str | None,
+    typer.Option(
+        "--ssl-keyfile-password",
+        metavar="TEXT",
+        help="Of the key; SLOSCHED_SERVER__SSL_KEYFILE_PASSWORD shows it to fewer.",
+    ),
+]
+CaCerts = Annotated[
+    Path | None,
+    typer.Option("--ssl-ca-certs", help="Clients must show a certificate of these authorities."),
+]
 
 
 def serve(
@@ -53,6 +72,10 @@ def serve(
     ] = None,
     host: Host = None,
     port: Port = None,
+    ssl_certfile: Certfile = None,
+    ssl_keyfile: Keyfile = None,
+    ssl_keyfile_password: KeyPassword = None,
+    ssl_ca_certs: CaCerts = None,
     engine_port: Annotated[
         int,
         typer.Option(min=0, max=65535, metavar="PORT", help="vLLM's own port, 0 for any free one."),
@@ -75,7 +98,15 @@ def serve(
         settings, overrides = load(config, set_, policy)
         settings.planner()  # what the engine could not use is told before it is started
         settings.latency()
-        server = _server(settings, host, port)
+        server = _server(
+            settings,
+            host=host,
+            port=port,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+            ssl_keyfile_password=ssl_keyfile_password,
+            ssl_ca_certs=ssl_ca_certs,
+        )
         _check_ports(server.port, engine_port)
 
         from slosched.config.live import LiveConfig
@@ -105,6 +136,10 @@ def gateway(
     set_: Set = None,
     host: Host = None,
     port: Port = None,
+    ssl_certfile: Certfile = None,
+    ssl_keyfile: Keyfile = None,
+    ssl_keyfile_password: KeyPassword = None,
+    ssl_ca_certs: CaCerts = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -123,6 +158,7 @@ def gateway(
         from slosched.config.live import LiveConfig
         from slosched.core.errors import ConfigError
         from slosched_server.run import run_fleet, run_gateway
+        from slosched_server.tls import client_context
 
         for url in upstream or []:
             check_url("--upstream", url)
@@ -132,13 +168,22 @@ def gateway(
             settings, overrides = load(config, [*overrides, f"fleet.replicas={replicas}"])
         if not settings.fleet.replicas:
             raise ConfigError("--upstream: name a server, or replicas in the section fleet")
-        server = _server(settings, host, port)
+        server = _server(
+            settings,
+            host=host,
+            port=port,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+            ssl_keyfile_password=ssl_keyfile_password,
+            ssl_ca_certs=ssl_ca_certs,
+        )
         queue = upstream is None or len(upstream) > 1
         source = LiveConfig(config, overrides, queue=queue, host=server.host)
+        trust = client_context(settings.fleet.ca_certs)
         if source.queue:
-            run_fleet(server, source, settings.dispatcher())
+            run_fleet(server, source, settings.dispatcher(), trust)
         else:
-            run_gateway(server, source, settings.fleet.replicas[0].url)
+            run_gateway(server, source, settings.fleet.replicas[0].url, trust)
 
 
 def register(app: typer.Typer) -> None:
@@ -163,22 +208,24 @@ def engine_environment(config: Path | None, overrides: Sequence[str]) -> dict[st
     """Write the environment that tells the scheduler, in the engine's process, its settings."""
     environment = {"SLOSCHED_SET": json.dumps(list(overrides))}
     if config is not None:
-        environment["SLOSCHED_CONFIG"] = str(config.resolve())
+        environment["SLOSCHED_CONFIG"] = str(config.absolute())
     return environment
 
 
-def _server(settings: "Settings", host: str | None, port: int | None) -> "ServerSettings":
+def _server(settings: "Settings", **options: str | int | Path | None) -> "ServerSettings":
+    """Put options over the section `server`; those that are None were not given."""
     from slosched.core.errors import ConfigError
 
-    server: ServerSettings = settings.server
+    given: dict[str, Any] = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if value is not None
+    }
     try:
-        return replace(
-            server,
-            host=server.host if host is None else host,
-            port=server.port if port is None else port,
-        )
+        return replace(settings.server, **given)
     except ValueError as error:
-        raise ConfigError(f"--{error}") from error
+        option = str(error).partition(":")[0].replace("_", "-")
+        raise ConfigError(f"--{option}{str(error)[len(option) :]}") from error
 
 
 def _check_model(model: str) -> None:

@@ -81,12 +81,14 @@ class FleetSettings(BaseModel):
     """Replicas, and how they share requests.
 
     `ahead` is how many requests a replica may be given beyond its slots, so that none of these is
-    empty while the next one is on its way.
+    empty while the next one is on its way. `ca_certs` is a PEM file: the authorities by which
+    replicas are trusted that speak HTTPS, in place of the system's.
     """
 
     model_config = _STRICT
 
     replicas: list[ReplicaSettings] = Field(default_factory=list)
+    ca_certs: str | None = None
     assignment: AnyAssignment = Field(default_factory=PlannedAssignment)
     ahead: int = Field(default=0, ge=0)
     probe_every_s: float = Field(default=2.0, gt=0, le=3600)

@@ -11,7 +11,7 @@ from slosched.config.yaml import load_at
 from slosched.core.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "SLOSCHED_"
-RESERVED_VARIABLES = frozenset({"SLOSCHED_CONFIG", "SLOSCHED_SET"})
+RESERVED_VARIABLES = frozenset({"SLOSCHED_CONFIG", "SLOSCHED_EDITS", "SLOSCHED_SET"})
 
 
 @dataclass(frozen=True, slots=True)

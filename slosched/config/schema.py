@@ -255,6 +255,10 @@ class Settings(BaseModel):
             return self
         return self.model_copy(update={"policy": POLICIES[kind]()})
 
+    def with_plain_predictor(self) -> "Settings":
+        """Return the same settings with a predictor that costs nothing: one that stands in."""
+        return self.model_copy(update={"predictor": History()})
+
     def planner(
         self,
         trace: Sequence[TracedRequest] | None = None,

@@ -52,9 +52,8 @@ class Experience:
         self.margin = Margin(margin)
         self.usual = Usual()
         self.errors: deque[tuple[str, float]] = deque(maxlen=_KEPT)
-        self._predictor, self._every, self._rule = predictor, every, margin
-        self._learner = predictor if isinstance(predictor, Learner) else None
-        self._concurrent = predictor if isinstance(predictor, Concurrent) else None
+        self._every, self._rule = every, margin
+        self._meet(predictor)
         self._expectations = Expectations()
         self._ended: deque[Ended] = deque(maxlen=_KEPT)
         self._taken_back: deque[float] = deque()
@@ -68,6 +67,18 @@ class Experience:
         other = Experience(predictor, self._every, self._rule)
         other.margin, other.usual = self.margin, self.usual
         return other
+
+    def change(self, predictor: Predictor, every: int, margin: MarginRule) -> None:
+        """Go on with another predictor, or by another rule; nobody may be solving meanwhile."""
+        self._meet(predictor)
+        self._every = every
+        if margin != self._rule:
+            self._rule, self.margin = margin, Margin(margin)
+
+    def _meet(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._learner = predictor if isinstance(predictor, Learner) else None
+        self._concurrent = predictor if isinstance(predictor, Concurrent) else None
 
     def ended(self, ended: Ended) -> None:
         """Hear of a request that came to its end; may be called from another thread."""

@@ -7,6 +7,7 @@ import numpy as np
 from slosched.core.latency import LinearLatency
 from slosched.core.live import LiveTable
 from slosched.core.plan import Plan, nobody
+from slosched.core.protocols import Standing
 from slosched.core.snapshot import UNRANKED, EngineLimits, Snapshot
 from slosched.core.types import IntArray
 from slosched.planner.decision import Decision
@@ -75,6 +76,19 @@ class InForce:
     def drop(self) -> None:
         """Forget the plan: all whom it knew are gone."""
         self._taken_at, self._gates, self._preempt = None, (None, None), nobody()
+
+    def start_over(self) -> None:
+        """Forget the plan, as whoever makes the next one knows nothing of it; ranks stay."""
+        self.drop()
+        self._known = -1
+
+    def rank_all(self, standing: Standing) -> None:
+        """Rank everybody once and for all."""
+        self._came.clear()
+        rows = self._table.rows
+        for row in self._table.live().tolist():
+            rows["rank"][row] = standing.rank(rows[row])
+        self.version += 1
 
     def forget_makeshift_ranks(self, snapshot: Snapshot) -> None:
         """Mark in a snapshot whom the plan does not know: their rank is no part of any plan."""

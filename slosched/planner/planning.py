@@ -20,6 +20,7 @@ from slosched.planner.experience import Experience
 from slosched.planner.failures import Failures
 from slosched.planner.in_force import InForce
 from slosched.planner.job import Job, Solved
+from slosched.planner.manner import Manner
 from slosched.planner.margin import Learned, Margin, MarginRule
 from slosched.planner.samples import sample_table, snapshots_of
 from slosched.planner.workers import Inline, Worker
@@ -64,6 +65,8 @@ class Planner:
         The live requests. `rows["rank"]` is everybody's place: the least goes first.
     plans
         Plans of the policy that came into force.
+    manner
+        How it plans now.
     """
 
     def __init__(
@@ -85,12 +88,14 @@ class Planner:
         self._kernels = kernels
         self.table = LiveTable()
         self.plans = 0
-        self._policy, self._guard = policy, guard
-        self._counter = guard if isinstance(guard, StepCounter) else None
         self._fallback = fallback
-        self._experience = Experience(predictor, repredict_tokens, margin or Learned())
-        self._worker, self._standing = worker or Inline(), standing
-        self._max_plan_age, self._patience = max_plan_age, patience
+        self._adopt(
+            Manner(
+                policy, predictor, guard, repredict_tokens, worker or Inline(), margin or Learned(),
+                max_plan_age, patience, standing,
+            )
+        )  # fmt: skip
+        self._experience = Experience(predictor, repredict_tokens, self.manner.margin)
         self._in_force = InForce(self.table)
         self._failures = Failures()
         self._now, self._limits = 0.0, EngineLimits()
@@ -104,6 +109,13 @@ class Planner:
         self._handed_over = False  # since the last step
         self._failing = self._hung = False
         self._solves: deque[float] = deque(maxlen=_KEPT)
+        self._next: Manner | None = None  # that is to come, see `change`
+
+    def _adopt(self, manner: Manner) -> None:
+        self.manner = manner
+        self._policy, self._guard, self._counter = manner.policy, manner.guard, manner.counter
+        self._worker, self._standing = manner.worker, manner.standing
+        self._max_plan_age, self._patience = manner.max_plan_age, manner.patience
 
     @property
     def version(self) -> int:
@@ -127,8 +139,7 @@ class Planner:
     @property
     def kind(self) -> str:
         """What makes the plans: the kind of the policy's solver, or of the policy itself."""
-        maker = getattr(self._policy, "solver", self._policy)
-        return str(getattr(maker, "kind", type(maker).__name__))
+        return self.manner.kind
 
     # -- requests come and go ------------------------------------------------------------------
 
@@ -182,6 +193,8 @@ class Planner:
             The engine, and how long its steps take.
         """
         self._now, self._limits = now, limits
+        if self._next is not None:
+            self._change(self._next)
         if self._standing is not None:
             self.table.forget_admissions()
             return self._in_force.decide(limits)
@@ -218,6 +231,8 @@ class Planner:
         self._handed_over = True
         if self._worker.instant or self._in_trouble or self._standing is not None:
             return
+        if self._next is not None:  # it waits for the solve that is under way, and for no other
+            return
         self._fetch(self._now)  # new lengths are for the next snapshot
         if self._wants_plan():
             self._submit()
@@ -234,6 +249,8 @@ class Planner:
         Before that it decides as it last did, unless somebody comes, goes, or gets or loses a
         slot; or a length is due to be predicted again, where it `plans_in_step`.
         """
+        if self._next is not None:
+            return -inf
         if self._standing is not None:
             return inf
         changed = self._stale or self._solved is not None or self._in_trouble
@@ -382,6 +399,38 @@ class Planner:
 
     # -- from start to end ---------------------------------------------------------------------
 
+    def change(self, manner: Manner, *, keep_predictor: bool) -> None:
+        """Plan in another manner, from the first step on in which nothing is being solved.
+
+        Whoever is live stays, in the order there is, until there is a plan of the new kind.
+
+        Parameters
+        ----------
+        manner
+            Of a planner of its own, that was warmed up and is not used any more.
+        keep_predictor
+            Whether lengths are predicted by who did that so far, and has learnt.
+        """
+        if self._next is not None:
+            self._next.close(but=self.manner.predictor)
+        self._next = replace(manner, predictor=self.manner.predictor) if keep_predictor else manner
+
+    def _change(self, manner: Manner) -> None:
+        if self._standing is None:
+            self._collect(self._now)
+        if self._worker.busy and not self._hung:
+            return
+        if manner.predictor is not self.manner.predictor:
+            self.table.rows["predict_at"][self.table.live()] = 0
+        self.manner.close(but=manner.predictor)
+        self._adopt(manner)
+        self._experience.change(manner.predictor, manner.repredict_tokens, manner.margin)
+        self._next, self._failing, self._hung = None, False, False
+        self._stale, self._seen_version, self._heard_at = True, -1, self._now
+        self._in_force.start_over()
+        if self._standing is not None:
+            self._in_force.rank_all(self._standing)
+
     def warm_up(self, limits: EngineLimits, latency: LinearLatency) -> None:
         """Predict and solve for made-up requests, so that nobody waits for compilers later.
 
@@ -401,5 +450,5 @@ class Planner:
 
     def close(self) -> None:
         """Stop planning beside the engine; a solve that hangs is not waited for."""
-        self._worker.close()
-        self._experience.close()
+        for manner in filter(None, (self._next, self.manner)):
+            manner.close()

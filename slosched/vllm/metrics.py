@@ -29,6 +29,7 @@ class EngineMetrics:
     prediction_error_tokens: Histogram
     prediction_seconds: Histogram
     plan_failures: Counter
+    config_reloads: Counter
 
 
 @cache  # Prometheus refuses a second metric of the same name in one process
@@ -77,5 +78,10 @@ def engine_metrics() -> EngineMetrics:
         ),
         plan_failures=Counter(
             "slosched_plan_failures", "Errors of policy, predictor or hook that were survived"
+        ),
+        config_reloads=Counter(
+            "slosched_config_reloads",
+            "Edits of the configuration, by whether they are in force",
+            ["outcome"],
         ),
     )

@@ -6,7 +6,8 @@ from typing import Any
 
 from slosched.core.errors import TagError
 from slosched.core.tags import SERVICE_TIER, Headers, Tag, Tagger, to_xargs
-from slosched.vllm.environment import settings
+from slosched.vllm.edits import Edits
+from slosched.vllm.environment import files, settings
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,12 +27,15 @@ class SloMiddleware:
     app
         The application behind it.
     tagger
-        Knows the classes; without one, the configuration that the environment names is loaded.
+        Knows the classes; without one, the configuration that the environment names is loaded,
+        and again whenever it is edited.
     """
 
     def __init__(self, app: App, tagger: Tagger | None = None) -> None:
         self._app = app
+        self._edits = Edits([] if tagger else files(), lambda: settings().tagger())
         self._tagger = tagger or settings().tagger()
+        self._edits.start()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -41,6 +45,7 @@ class SloMiddleware:
         body = await _read(receive)
         if body is None:  # the client is gone
             return
+        self._tagger = self._edits.take() or self._tagger
         try:
             tag, body = self._tagged(scope["headers"], body)
         except TagError as error:

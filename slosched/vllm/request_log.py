@@ -1,6 +1,7 @@
 """A log of finished requests to train predictors from: off unless asked for, bounded, rotated."""
 
 import logging
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from queue import Full, Queue
@@ -41,7 +42,7 @@ class RequestLog:
     Attributes
     ----------
     lost
-        Requests that are not in the log, as writing was too slow.
+        Requests that are not in the log, as writing was too slow, or failed.
 
     Raises
     ------
@@ -86,9 +87,12 @@ class RequestLog:
         while (finished := self._queue.get()) is not None:
             try:
                 self._file.emit(logging.makeLogRecord({"msg": self._line(finished)}))
-            except Exception:
-                log.warning("slosched: a request could not be logged", exc_info=True)
-        self._file.close()
+            except Exception as error:
+                if not self.lost:
+                    log.warning("slosched: requests could not be logged: %s; told once", error)
+                self.lost += 1
+        with suppress(OSError):  # what cannot be written is lost
+            self._file.close()
 
     def _line(self, finished: _Finished) -> str:
         request = finished.request

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from threading import Thread
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
@@ -16,7 +15,9 @@ from slosched.core.latency import LinearLatency
 from slosched.core.tags import Tag, Tagger, to_vllm_priority
 from slosched.planner import Planner
 from slosched.planner.observed import ObservedLatency
-from slosched.vllm.environment import settings
+from slosched.vllm.edit import Edit, edited, warm_up
+from slosched.vllm.edits import Edits
+from slosched.vllm.environment import files, settings
 from slosched.vllm.limits import ceilings, engine_limits, held_to
 from slosched.vllm.logs import log_beside_vllm
 from slosched.vllm.metrics import engine_metrics
@@ -28,7 +29,6 @@ from slosched.vllm.stock import Stock
 from slosched.vllm.telemetry import Telemetry
 from slosched.vllm.transcript import Decoder, EngineTranscript
 
-_LONGEST_WARM_UP = 120.0  # s; compiling takes half a minute where cores are scarce
 _CAME_TO_ITS_END = (RequestStatus.FINISHED_STOPPED, RequestStatus.FINISHED_LENGTH_CAPPED)
 
 
@@ -49,16 +49,18 @@ class SloScheduler(AsyncScheduler):
         super().__init__(*args, **kwargs)
         log_beside_vllm()
         self._decoder = Decoder(self.vllm_config.model_config)
+        self._metrics = engine_metrics()
+        self._edits = Edits(files(), self._edited, self._count_reload)
         self._tagger, planner, latency, self._request_log = self._build()
         self._latency = ObservedLatency(latency)
         self._limits = engine_limits(self)
-        self._metrics = engine_metrics()
         self._shield = Shield(self._metrics)
         self._follow(planner)
         # Drafted tokens may be rejected, and KV blocks of others may fail to arrive.
         self._takes_back = bool(self.num_spec_tokens or self.connector)
         with self._shield("warming up"):
-            self._warm_up()
+            warm_up(planner, self._limits, latency)
+        self._edits.start()
 
     def _follow(self, planner: Planner) -> None:
         """Take orders from a planner; nobody may be waiting or running."""
@@ -70,22 +72,31 @@ class SloScheduler(AsyncScheduler):
 
     def _build(self) -> tuple[Tagger, Planner, LinearLatency, RequestLog | None]:
         """Make the parts that the configuration names."""
-        configured = settings()
+        self._settings = configured = settings()
         wanted = configured.request_log
         log = RequestLog(wanted) if wanted else None
         return configured.tagger(), configured.planner(), configured.latency(), log
 
-    def _warm_up(self) -> None:
-        """Let kernels be compiled before the first request; TimeoutError if a solver hangs."""
-        arguments = (self._limits, self._latency.model)
-        thread = Thread(target=self._planner.warm_up, args=arguments, daemon=True)
-        thread.start()
-        thread.join(_LONGEST_WARM_UP)
-        if thread.is_alive():
-            raise TimeoutError(f"no plan after {_LONGEST_WARM_UP:.0f} s")
+    def _edited(self) -> Edit:
+        """Make what is to change, beside the engine."""
+        edit = edited(self._settings, settings(), self._limits, self._latency.model)
+        self._settings = edit.settings
+        return edit
+
+    def _count_reload(self, outcome: str) -> None:
+        self._metrics.config_reloads.labels(outcome).inc()
+
+    def _take_edit(self) -> None:
+        """Go by an edited configuration from now on; whoever is here stays, as what it came as."""
+        if (edit := self._edits.take()) is None:
+            return
+        self._tagger = edit.tagger
+        if edit.manner is not None:
+            self._planner.change(edit.manner, keep_predictor=edit.keep_predictor)
 
     def shutdown(self) -> None:
         """Stop planning, too."""
+        self._edits.close()
         with self._shield("shutting down"):
             self._planner.close()
             if self._request_log is not None:
@@ -99,6 +110,7 @@ class SloScheduler(AsyncScheduler):
         continues_session = request.request_id in self.requests
         if not continues_session and not request.resumable:
             with self._shield("entering a request"):
+                self._take_edit()
                 self._enter(request)
         super().add_request(request)
 
@@ -172,6 +184,7 @@ class SloScheduler(AsyncScheduler):
         lowered: dict[str, int] = {}
         with self._shield("planning"):
             # 1. Plan.
+            self._take_edit()
             decision = self._planner.plan(self.clock(), self._limits, self._latency.model)
 
             # 2. Apply.

@@ -66,8 +66,9 @@ def test_without_a_key_nothing_is_served_and_nothing_reaches_the_engine(files: F
             for headers in ({}, {"authorization": "Basic eA=="}, {"authorization": "Bearer"}):
                 async with session.post("/v1/completions", data="{}", headers=headers) as got:
                     assert got.status == 401
-            async with session.get("/health") as got:
-                assert got.status == 200
+            for path in ("/health", "/ready"):
+                async with session.get(path) as got:
+                    assert got.status == 200
         assert [seen.target for seen in front.engine.seen] == ["/health"]
 
     told(files, story)

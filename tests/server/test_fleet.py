@@ -185,14 +185,14 @@ def test_after_the_first_byte_the_stream_ends_with_an_error_event() -> None:
 async def nobody_is_there(client: aiohttp.ClientSession) -> None:
     """Wait until probes have found out."""
     for _ in range(3000):
-        async with client.get("/health") as got:
+        async with client.get("/ready") as got:
             if got.status == 503:
                 return
         await asyncio.sleep(0.01)
     raise TimeoutError
 
 
-def test_models_of_all_and_health_of_any() -> None:
+def test_models_of_all_and_ready_if_any_is() -> None:
     async def main() -> None:
         async with (
             simulated() as one,
@@ -202,7 +202,7 @@ def test_models_of_all_and_health_of_any() -> None:
             async with client.get("/v1/models") as got:
                 names = [model["id"] for model in (await got.json())["data"]]
             assert names == ["simulated", "fake"]
-            async with client.get("/health") as got:
+            async with client.get("/ready") as got:
                 assert got.status == 200
         gone = [f"http://127.0.0.1:{free_port('127.0.0.1', 0)}" for _ in range(2)]
         async with fleet(gone) as client:

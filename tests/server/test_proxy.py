@@ -152,7 +152,7 @@ def test_an_engine_that_dies_before_the_first_byte_is_a_502(reply: Reply) -> Non
     told(story, reply)
 
 
-def test_no_engine_at_all_is_a_502_and_not_healthy() -> None:
+def test_no_engine_at_all_is_a_502_and_not_ready() -> None:
     async def main() -> None:
         nobody = f"http://127.0.0.1:{free_port('127.0.0.1', 0)}"
         async with front_end(nobody) as url, aiohttp.ClientSession(url) as client:
@@ -160,16 +160,19 @@ def test_no_engine_at_all_is_a_502_and_not_healthy() -> None:
                 assert (got.status, (await _error(got))["type"]) == (502, "api_error")
             async with client.get("/v1/models") as got:
                 assert (got.status, (await _error(got))["type"]) == (502, "api_error")
-            async with client.get("/health") as got:
+            async with client.get("/ready") as got:
                 assert (got.status, (await _error(got))["code"]) == (503, "engine_not_ready")
+            async with client.get("/health") as got:
+                assert got.status == 200
 
     asyncio.run(main())
 
 
-def test_health_is_the_engines() -> None:
+def test_who_has_an_engine_is_ready() -> None:
     async def story(_: FakeEngine, __: str, client: aiohttp.ClientSession) -> None:
-        async with client.get("/health") as got:
-            assert got.status == 200
+        for path in ("/ready", "/health"):
+            async with client.get(path) as got:
+                assert got.status == 200
 
     told(story)
 

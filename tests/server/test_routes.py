@@ -23,6 +23,7 @@ ROUTES = {
     EMBEDDINGS: "POST",
     "/v1/models": "GET",
     "/health": "GET",
+    "/ready": "GET",
     "/metrics": "GET",
 }
 

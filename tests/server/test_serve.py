@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import pytest
@@ -109,13 +110,29 @@ def test_a_stop_lets_requests_finish_and_leaves_nothing(
     with serving(pid_file) as program:
         url = program.wait_for(r"listening.*url=(\S+)")
         program.wait_for("engine ready")
-        assert _get(f"{url}/health")[0] == 200
+        assert _get(f"{url}/ready")[0] == 200
         with urllib.request.urlopen(f"{url}/v1/completions", b"{}", HANG_S) as answer:  # noqa: S310
             assert answer.read(6) == b"data: "
             program.signal(number)
             assert answer.read().endswith(b"last\n\n")
         assert program.end() == 0
         wait_until_gone(pid_file, 2)
+
+
+def test_balancers_have_time_to_notice_a_stop(pid_file: Path) -> None:
+    with serving(pid_file, "--set", "server.drain_delay_s=600", manner="") as program:
+        url = program.wait_for(r"listening.*url=(\S+)")
+        program.wait_for("engine ready")
+        assert _get(f"{url}/ready")[0] == 200
+        program.signal(signal.SIGTERM)
+        program.wait_for("stopping")
+        while _get(f"{url}/ready")[0] != 503:
+            pass
+        assert _get(f"{url}/health")[0] == 200
+        assert _get(f"{url}/v1/completions", b"{}")[1].endswith(b"last\n\n")
+        program.wait_for("once more to stop at once")
+        program.signal(signal.SIGTERM)
+        assert program.end() == 0
 
 
 def test_a_second_signal_hurries(pid_file: Path) -> None:
@@ -145,10 +162,24 @@ def test_a_stop_while_the_engine_starts_leaves_nothing(pid_file: Path) -> None:
     with serving(pid_file, manner="family never ready") as program:
         url = program.wait_for(r"listening.*url=(\S+)")
         program.wait_for("engine starting")
-        assert _get(f"{url}/health")[0] == 503
+        assert (_get(f"{url}/ready")[0], _get(f"{url}/health")[0]) == (503, 200)
         assert _get(f"{url}/v1/completions", b"{}")[0] == 502
         program.signal(signal.SIGINT)
         assert program.end() == 0
+
+
+def test_systemd_is_told(pid_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kernel allows no long names.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, TemporaryDirectory() as short:
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{short}/notify")
+        manager.bind(f"{short}/notify")
+        manager.settimeout(HANG_S)
+        with serving(pid_file, manner="") as program:
+            program.wait_for("engine ready")
+            assert manager.recv(100) == b"READY=1"
+            program.signal(signal.SIGTERM)
+            assert manager.recv(100) == b"STOPPING=1"
+            assert program.end() == 0
 
 
 def test_an_engine_whose_server_is_killed_ends_too(pid_file: Path) -> None:
@@ -175,9 +206,9 @@ def test_clients_get_502_while_the_engine_restarts(pid_file: Path) -> None:
         status, body = _get(f"{url}/v1/completions", b"{}")
         assert (status, json.loads(body)["error"]["code"]) == (502, "engine_unreachable")
         program.wait_for("ended by itself")
-        assert _get(f"{url}/health")[0] == 503
+        assert _get(f"{url}/ready")[0] == 503
         program.wait_for("engine ready")
-        assert _get(f"{url}/health")[0] == 200
+        assert _get(f"{url}/ready")[0] == 200
 
 
 def test_it_ends_with_the_engine_where_that_is_wanted(pid_file: Path) -> None:
@@ -232,7 +263,7 @@ def test_gateway_before_an_engine_that_runs(pid_file: Path) -> None:
         engine.wait_for("engine ready")
         with Program(["gateway", "--port", "0", "--upstream", upstream], {}) as program:
             url = program.wait_for(r"listening.*url=(\S+)")
-            assert _get(f"{url}/health")[0] == 200
+            assert _get(f"{url}/ready")[0] == 200
             program.signal(signal.SIGTERM)
             assert program.end() == 0
         engine.signal(signal.SIGTERM)

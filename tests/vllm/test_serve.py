@@ -5,8 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,14 +35,13 @@ class Served:
     """A running `slosched serve`."""
 
     def __init__(self, model: Path, scratch: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        config = scratch / "slosched.yaml"
-        config.write_text(CONFIG, encoding="utf-8")
+        self.port, self.engine_port = _free_ports()
+        self.config = scratch / "slosched.yaml"
+        self.config.write_text(CONFIG, encoding="utf-8")
         self.log = scratch / "log"
         command = [sys.executable, "-m", "slosched.cli.main", "serve", str(model)]
-        command += ["--config", str(config), "--port", str(self.port), "--", *FLAGS]
+        command += ["--config", str(self.config), "--port", str(self.port)]
+        command += ["--engine-port", str(self.engine_port), "--", *FLAGS]
         environ = {k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"}
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environ)
@@ -64,8 +66,26 @@ class Served:
                 return
             time.sleep(0.2)
 
+    def until_reloaded(self, outcome: str, times: float) -> None:
+        """Wait until the engine says that so many edits came to that."""
+        wanted = f'slosched_config_reloads_total{{outcome="{outcome}"}} {times}'
+        url, deadline = f"http://127.0.0.1:{self.engine_port}/metrics", time.monotonic() + HANG_S
+        while True:
+            assert time.monotonic() < deadline, self.log.read_text()[-5000:]
+            with urllib.request.urlopen(url, timeout=HANG_S) as page:
+                if wanted in page.read().decode():
+                    return
+            time.sleep(0.1)
+
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +127,35 @@ def test_a_wrong_tag_is_the_clients_error(served: Served) -> None:
         served.say("hello", extra_headers={"x-slo-class": "bach"})
     assert caught.value.param == "x-slo-class"
     assert "did you mean batch?" in caught.value.message
+
+
+def test_edits_take_effect_while_requests_are_served(served: Served) -> None:
+    """From plans to FCFS and back with another limit: nobody notices, but by the order."""
+    questions = [f"what is {i}?" for i in range(6)]
+    expected = [served.say(question) for question in questions]
+    enough = threading.Event()
+
+    def ask(_: int) -> int:
+        rounds = 0
+        while not enough.is_set():
+            assert [served.say(question) for question in questions] == expected
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(4) as clients:
+        asking = clients.map(ask, range(4))
+        try:
+            served.config.write_text(CONFIG.replace("planned", "fcfs"))
+            served.until_reloaded("applied", 1.0)
+            served.config.write_text(CONFIG.replace("planned", "plnned"))
+            served.until_reloaded("rejected", 1.0)
+            served.config.write_text(CONFIG.replace("ttft_ms: 1000", "ttft_ms: 1"))
+            served.until_reloaded("applied", 2.0)
+        finally:
+            enough.set()
+        assert all(asking)
+    assert [served.say(question) for question in questions] == expected
+    assert "failed, going on without it" not in served.log.read_text(errors="replace")
 
 
 def test_when_vllm_is_killed_clients_get_502_until_it_is_back(served: Served) -> None:

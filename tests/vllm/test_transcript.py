@@ -121,3 +121,25 @@ def test_a_log_that_cannot_keep_up_loses_lines_and_not_time(
     assert log.lost == 2
     assert engine.scheduler._shield.failures == 0
     assert np.isfinite(log.lost)
+
+
+def test_a_disk_that_is_full_loses_lines_and_says_so_once(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        "slosched.vllm.request_log.log.warning", lambda text, *args: said.append(text % args)
+    )
+    log = log_of(tmp_path / "requests.jsonl")
+    log._file.stream.close()  # type: ignore[union-attr]
+    log._file.stream = Path("/dev/full").open("w")  # noqa: SIM115
+    engine = Engine(tiny_model, make_planner(Fcfs()))
+    engine.scheduler._request_log = log
+    engine.add(*(Job(f"r{i}", 10, 2) for i in range(3)))
+    engine.run()
+    log.close()
+    assert log.lost == 3
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert sorted(engine.finished) == ["r0", "r1", "r2"]
+    assert engine.scheduler._shield.failures == 0

@@ -162,7 +162,7 @@ def test_plans_of_any_age_lose_nothing(tiny_model: Path, depth: int, seed: int) 
 def test_a_policy_that_hangs_at_the_start_lets_the_engine_start(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slosched.vllm.scheduler._LONGEST_WARM_UP", 0.05)
+    monkeypatch.setattr("slosched.vllm.edit._LONGEST_WARM_UP", 0.05)
     policy = Hanging(armed=True)
     engine = start(policy, depth=1, patience=0.05)
     assert engine.scheduler._shield.failures == 1

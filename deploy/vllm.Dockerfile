@@ -1,0 +1,19 @@
+# vLLM with the SLO-aware scheduler: docker build -f deploy/vllm.Dockerfile -t slosched-vllm .
+# Documentation: it is as large as vLLM's own image, and needs GPUs to be tried.
+FROM vllm/vllm-openai:v0.32.0
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY slosched slosched
+COPY solvers solvers
+COPY server server
+RUN python3 -m pip install --no-cache-dir . \
+    && useradd --system --uid 10001 --create-home slosched
+USER 10001
+WORKDIR /home/slosched
+ENV NUMBA_CACHE_DIR=/tmp/numba
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=600s \
+  CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
+ENTRYPOINT ["slosched", "serve"]
+CMD ["--help"]
