@@ -6,7 +6,7 @@ import httptools
 
 from slosched_server.upstream import UpstreamError
 
-_HIGH_WATER = 256 * 1024  # bytes of an answer that wait for a slow client before reading pauses
+_HIGH_WATER = 32 * 1024  # bytes of an answer that wait for a slow client before reading pauses
 _FRAMED = frozenset({b"content-length", b"transfer-encoding"})
 
 
