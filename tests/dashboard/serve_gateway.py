@@ -28,6 +28,7 @@ class OneKey(Access):
             raise ApiError(403, "that is no admin key", "admin_key_needed")
 
     def check_metrics(self, client: str, headers: RawHeaders) -> None:
+        del client
         if self.locked and (b"authorization", f"Bearer {READER_KEY}".encode()) not in list(headers):
             raise ApiError(401, "that is no key", "key_needed")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slosched.core.slo import Slo
 from slosched.core.tags import Tag
-from slosched_server.dashboard.recent import Recent, attained, counted
+from slosched_server.dashboard.recent import Recent, Tally, attained, counted
 from slosched_server.progress import Outcome, Progress
 from slosched_server.sizes import Size
 from slosched_server.upstream import Job
@@ -82,8 +82,8 @@ def test_what_an_outcome_counts_for(
 ) -> None:
     recent = Recent()
     recent.end(job(outcome=outcome), 11.0 if late else 1.0)
-    tally = recent.totals.get("chat")
-    assert (tally.counted, tally.attained) if tally else (0, 0) == expected
+    tally = recent.totals.get("chat", Tally())
+    assert (tally.counted, tally.attained) == expected
     rows = recent.since(0.0)
     assert (int(counted(rows).sum()), int(attained(rows).sum())) == expected
 

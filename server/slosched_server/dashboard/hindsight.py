@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from math import inf
+from math import inf, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ MINUTE_S = 60.0
 _BEFORE_S = 60.0  # of requests that take up room, though they do not count any more
 _MOST_UNDERWAY = 2000  # the newest; more would hold the event loop up
 _SOME = 1.0 + TOLERANCE
+_FITS = 3
+_FARTHEST = 20.0  # factor
+_ALL_THERE_ARE = 2**40  # blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,15 @@ class Hindsight:
     requests
         That came in the minute, and were not refused, given up or failed.
     as_served, fcfs
-        How many of them keep their SLO by the model: in the order and at the replicas that were
-        really used, and first come, first served by whoever has room first.
+        How many of them keep their SLO by the model: sent when and where they really were, and
+        first come, first served by whoever has room first.
     measured, pending
         How many of them really did, and of how many that is not known yet.
     left_out
         Requests that ended otherwise, and are in neither.
+    scaled
+        By how much the steps of each replica's model were made longer for both, so that answers
+        take as long as they really did.
     seconds
         That this took to work out.
     """
@@ -50,6 +56,7 @@ class Hindsight:
     measured: int
     pending: int
     left_out: int
+    scaled: Sequence[float]
     seconds: float
 
 
@@ -63,6 +70,8 @@ class HindsightJob:
         When each was sent to a replica, or is to be by the plan, s.
     place
         To which engine; NOWHERE if that is open.
+    end
+        When each ended, s; NaN for who has not.
     limits
         Of ttft, tpot and e2e, s, shape (3, n).
     counts, met, pending
@@ -74,6 +83,7 @@ class HindsightJob:
     replay: Replay
     sent: FloatArray
     place: IntArray
+    end: FloatArray
     limits: FloatArray
     counts: BoolArray
     met: BoolArray
@@ -81,21 +91,60 @@ class HindsightJob:
     left_out: int
 
     def answer(self) -> Hindsight:
-        """Serve them twice."""
+        """Serve them twice, by engines that are as fast as they were."""
         began = time.perf_counter()
+        scaled = self._fitted()
+        engines = self._scaled(scaled)
         anywhere = np.full(len(self.past), NOWHERE)
         return Hindsight(
             int(self.counts.sum()),
-            self._kept(self.sent, self.place),
-            self._kept(self.past.arrival, anywhere),
+            self._kept(*self._as_served(scaled)),
+            self._kept(*self.replay(self.past, engines, self.past.arrival, anywhere)),
             int((self.counts & self.met).sum()),
             int((self.counts & self.pending).sum()),
             self.left_out,
+            scaled.tolist(),
             time.perf_counter() - began,
         )
 
-    def _kept(self, turn: FloatArray, place: IntArray) -> int:
-        first, finish = self.replay(self.past, self.engines, turn, place)
+    def _fitted(self) -> FloatArray:
+        """Find by which factors steps have to be longer, so that answers take as long as they did.
+
+        Each engine has the batches that it really had, and so an error in one answer is none in
+        those that follow: the factor is that between times, again for the batches that it makes.
+        """
+        scaled = np.ones(len(self.engines))
+        took = self.end - self.sent
+        for _ in range(_FITS):
+            _, finish = self._as_served(scaled)
+            for r in range(len(scaled)):
+                here = (self.place == r) & ~np.isnan(self.end)
+                if here.any():
+                    factor = took[here].sum() / (finish - self.sent)[here].sum()
+                    scaled[r] = min(max(scaled[r] * factor, 1 / _FARTHEST), _FARTHEST)
+        return scaled
+
+    def _as_served(self, scaled: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Begin with each request when and where it was sent, whoever is there as well."""
+        sent = Past(self.sent, self.past.input_tokens, self.past.output_tokens)
+        roomy = [
+            replace(
+                one,
+                limits=replace(
+                    one.limits,
+                    max_num_seqs=one.limits.max_num_batched_tokens,
+                    num_kv_blocks=_ALL_THERE_ARE,
+                ),
+            )
+            for one in self._scaled(scaled)
+        ]
+        return self.replay(sent, roomy, self.sent, self.place)
+
+    def _scaled(self, scaled: FloatArray) -> list[Engine]:
+        pairs = zip(self.engines, scaled.tolist(), strict=True)
+        return [replace(one, latency=one.latency.slower(factor)) for one, factor in pairs]
+
+    def _kept(self, first: FloatArray, finish: FloatArray) -> int:
         arrival, tokens = self.past.arrival, self.past.output_tokens
         pace = (finish - first) / np.maximum(tokens - 1, 1)
         times = np.array([first - arrival, pace, finish - arrival])
@@ -115,13 +164,15 @@ def hindsight(
     jobs = list(recent.underway)
     jobs = list(islice(jobs, max(len(jobs) - _MOST_UNDERWAY, 0), None))
     asked = _Asked.ended(rows, recent.names, places) + _Asked.live(jobs, dispatcher, places, now)
+    asked = asked.known()
     counts = asked.arrival >= now - MINUTE_S
     if not counts.any() or not ready:
         return None
     return HindsightJob(
         Past(asked.arrival, asked.input_tokens, asked.tokens),
-        [replica.engine() for replica in ready], replay, asked.sent, asked.place, asked.limits,
-        counts, asked.met, asked.pending, int((~finished(minute)).sum()),
+        [replica.engine() for replica in ready], replay, asked.sent, asked.place, asked.end,
+        asked.limits, counts, asked.met, asked.pending,
+        int((~finished(minute)).sum()),
     )  # fmt: skip
 
 
@@ -141,6 +192,7 @@ class _Asked:
     tokens: IntArray
     sent: FloatArray
     place: IntArray
+    end: FloatArray
     limits: FloatArray  # (3, n)
     met: BoolArray
     pending: BoolArray
@@ -149,6 +201,11 @@ class _Asked:
         mine, theirs = asdict(self), asdict(other)
         return _Asked(**{k: np.concatenate((mine[k], theirs[k]), axis=-1) for k in mine})
 
+    def known(self) -> "_Asked":
+        """Leave out of whom no plan says when they are sent."""
+        kept = np.isfinite(self.sent)
+        return _Asked(**{name: column[..., kept] for name, column in asdict(self).items()})
+
     @classmethod
     def ended(cls, rows: Rows, names: Sequence[str], places: Mapping[str, int]) -> "_Asked":
         place = np.array([places.get(name, NOWHERE) for name in names] or [NOWHERE])
@@ -156,7 +213,7 @@ class _Asked:
         limits[:2, ~rows["stream"]] = inf  # nobody could tell
         return cls(
             rows["arrival"], rows["input_tokens"], np.maximum(rows["tokens"], 1), rows["sent"],
-            place[rows["replica"]], limits, attained(rows), np.zeros(len(rows), dtype=np.bool_),
+            place[rows["replica"]], rows["end"], limits, attained(rows), np.zeros(len(rows), dtype=np.bool_),
         )  # fmt: skip
 
     @classmethod
@@ -169,7 +226,7 @@ class _Asked:
         place = [places.get(job.progress.replica, NOWHERE) for job in jobs]
         return cls(
             arrival, input_tokens.astype(np.int64), tokens.astype(np.int64), sent,
-            np.array(place, dtype=np.int64), np.array([ttft, tpot, e2e]),
+            np.array(place, dtype=np.int64), np.full(len(jobs), nan), np.array([ttft, tpot, e2e]),
             np.zeros(len(jobs), dtype=np.bool_), pending.astype(np.bool_),
         )  # fmt: skip
 
