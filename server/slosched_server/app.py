@@ -61,7 +61,7 @@ def create_app(
         ("POST", "/v1/chat/completions"): completions,
         ("POST", "/v1/completions"): completions,
         ("POST", "/v1/responses"): Completions(
-            in_force, upstream, metrics, limit, named_events=True
+            in_force, upstream, metrics, recent, limit, named_events=True
         ),
         ("POST", "/v1/embeddings"): passed_on,
         ("GET", "/v1/models"): passed_on,

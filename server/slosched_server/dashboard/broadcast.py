@@ -1,7 +1,7 @@
 """One message a tick for all who watch, and none if nobody does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import structlog
 
@@ -37,7 +37,7 @@ class Broadcast:
             why = "this server stops" if self._over else f"{self._most} watch already"
             raise ApiError(503, why, "too_many_watchers", kind="api_error")
 
-    async def watch(self) -> AsyncIterator[bytes]:
+    async def watch(self) -> AsyncGenerator[bytes, None]:
         """Yield the newest message, then each that follows; who is slow gets fewer of them.
 
         It ends when this is closed, or a message cannot be made. Raises as `check_room`.

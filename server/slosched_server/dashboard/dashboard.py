@@ -5,7 +5,6 @@ import time
 from contextlib import aclosing
 
 import orjson
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,8 +21,6 @@ from slosched_server.errors import ApiError
 from slosched_server.hangup import until_gone
 from slosched_server.relay import body_message, send_error
 from slosched_server.rules import Rules, RulesInForce
-
-log = structlog.get_logger()
 
 _HINDSIGHT_EVERY_S = 5.0
 
@@ -84,10 +81,7 @@ class Dashboard:
     async def _config(self, request: Request) -> Response:
         rules = self._in_force.rules
         client = request.client.host if request.client else ""
-        try:
-            rules.access.check_metrics(client, request.headers.raw)
-        except ApiError as error:
-            return error.response()
+        rules.access.check_metrics(client, request.headers.raw)
         shown = settings(rules.shown, queue=self._dispatcher is not None)
         shown["edition"] = self._edition
         return Response(orjson.dumps(shown), headers=SAFE, media_type="application/json")

@@ -213,7 +213,8 @@ class _Asked:
         limits[:2, ~rows["stream"]] = inf  # nobody could tell
         return cls(
             rows["arrival"], rows["input_tokens"], np.maximum(rows["tokens"], 1), rows["sent"],
-            place[rows["replica"]], rows["end"], limits, attained(rows), np.zeros(len(rows), dtype=np.bool_),
+            place[rows["replica"]], rows["end"], limits, attained(rows),
+            np.zeros(len(rows), dtype=np.bool_),
         )  # fmt: skip
 
     @classmethod

@@ -57,7 +57,6 @@ class Moment:
             "classes": [self._class(name, minute) for name in self._class_names()],
             "queue": None if view is None else _queue(view),
             "replicas": None if view is None else [asdict(one) for one in view.replicas],
-            "margin": None if view is None else view.margin,
             "reasons": [asdict(reason) for reason in self.reasons],
             "hindsight": None if self.hindsight is None else asdict(self.hindsight),
         }

@@ -160,10 +160,12 @@ def finished(rows: Rows) -> NDArray[np.bool_]:
 
 def attained(rows: Rows) -> NDArray[np.bool_]:
     """Which kept all their limits, shape (n,)."""
-    return finished(rows) & (rows["broken"] == 0)
+    kept: NDArray[np.bool_] = finished(rows) & (rows["broken"] == 0)
+    return kept
 
 
 def counted(rows: Rows) -> NDArray[np.bool_]:
     """Which count for attainment, shape (n,)."""
     undecided = np.isin(rows["outcome"], [OUTCOMES.index(name) for name in _UNDECIDED])
-    return ~undecided | (rows["broken"] != 0)
+    counts: NDArray[np.bool_] = ~undecided | (rows["broken"] != 0)
+    return counts

@@ -33,7 +33,6 @@ async function once() {
   const stop = new AbortController();
   let silence = setTimeout(() => stop.abort(), SILENCE_MS);
   let came = false;
-  offsets = [];
   try {
     const answer = await fetch("dashboard/events", { headers: headers(), signal: stop.signal, cache: "no-store" });
     if (answer.status === 401 || answer.status === 403) return await locked(answer);
@@ -41,6 +40,7 @@ async function once() {
     for await (const data of events(answer.body)) {
       clearTimeout(silence);
       silence = setTimeout(() => stop.abort(), SILENCE_MS);
+      if (!came) offsets = []; // another process has another clock
       draw(JSON.parse(data));
       came = true;
     }

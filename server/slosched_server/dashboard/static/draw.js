@@ -9,17 +9,19 @@ export function drawLead(picture) {
   const lead = document.getElementById("lead");
   const met = sum(picture.classes, (one) => one.minute.attained);
   const all = sum(picture.classes, (one) => one.minute.counted);
-  const now = `${count(picture.underway, "request")} under way`;
-  const waits = picture.queue ? `, of which ${number(picture.queue.waiting.length + picture.queue.more)} wait here` : "";
+  const now = picture.underway ? count(picture.underway, "request is", "requests are") : "Nothing is";
+  const waits = picture.queue ? picture.queue.waiting.length + picture.queue.more : 0;
   const kept = all
-    ? `${percent(met, all)} of the ${count(all, "request")} that ended in the last ${seconds(picture.minute_s)} kept their SLO.`
+    ? `${percent(met, all)} of the ${count(all, "request")} that ended in the last ${picture.minute_s < 60 ? seconds(picture.minute_s) : "minute"} kept their SLO.`
     : "Nothing ended in the last minute.";
-  write(lead, `${kept} ${now}${waits}.`);
+  write(lead, `${kept} ${now} under way${waits ? `, of which ${number(waits)} wait here` : ""}.`);
   lead.hidden = false;
 }
 
 export function drawClasses(picture) {
-  keyed(document.getElementById("classes"), picture.classes, (one) => one.name, classCard, fillClass);
+  keyed(document.getElementById("classes"), picture.classes, (one) => one.name, classCard, (card, one) =>
+    fillClass(card, one, picture.minute_s),
+  );
 }
 
 function classCard(one) {
@@ -28,7 +30,7 @@ function classCard(one) {
   spark.setAttribute("role", "img");
   spark.setAttribute("viewBox", "0 0 100 40");
   spark.setAttribute("preserveAspectRatio", "none");
-  const facts = ["Broken limits", "TTFT, median", "TTFT, 99 of 100", "Waiting", "Refused, failed", "Since the start"];
+  const facts = ["Broken limits", "TTFT, median", "TTFT, 99 of 100", "Ended a second", "Waiting", "Refused, failed", "Since the start"];
   return element(
     "article",
     { className: "card" },
@@ -40,7 +42,7 @@ function classCard(one) {
   );
 }
 
-function fillClass(card, one) {
+function fillClass(card, one, span) {
   const minute = one.minute;
   write(card.querySelector("small"), limits(one.limits));
   write(card.querySelector("strong"), percent(minute.attained, minute.counted));
@@ -53,6 +55,7 @@ function fillClass(card, one) {
     broken.map(([name, n]) => `${LIMITS[name]} ${number(n)}`).join(", ") || "none",
     seconds(minute.ttft_p50),
     seconds(minute.ttft_p99),
+    `${(minute.counted / span).toFixed(1)} requests, ${number(Math.round(minute.tokens / span))} tokens`,
     one.waiting === null ? "in the engine" : number(one.waiting),
     `${number(minute.ended.shed)}, ${number(minute.ended.failed)}`,
     one.total.counted ? `${percent(one.total.attained, one.total.counted)} of ${number(one.total.counted)}` : NOTHING,
@@ -157,7 +160,8 @@ function because(reason, classes) {
 
 function exchange(reason, named) {
   const later = reason.delay >= 0 ? "later" : "earlier";
-  const delay = `answers would end ${seconds(Math.abs(reason.delay))} ${later} on average`;
+  const size = Math.abs(reason.delay);
+  const delay = size < 0.0005 ? "answers would end as soon" : `answers would end ${seconds(size)} ${later} on average`;
   if (!reason.late && !reason.saved) return `as many SLOs would be kept, and ${delay}`;
   const more = reason.late > reason.late_ids.length ? ` and ${number(reason.late - reason.late_ids.length)} more` : "";
   const late = reason.late ? `${reason.late_ids.map(named).join(", ")}${more} would be late` : "";
@@ -188,17 +192,15 @@ export function drawHindsight(picture) {
   const left = of && of.left_out ? ` ${count(of.left_out, "request that was", "requests that were")} refused, given up or failed ${of.left_out === 1 ? "is" : "are"} in neither.` : "";
   write(
     document.getElementById("hindsight-note"),
-    of ? `The last minute's requests, served twice by the same model of the replicas: in the order and at the replicas that they really got, and in order of arrival by whoever has room first. Answers that are not over are taken to be as long as expected.${left} Worked out in ${seconds(of.seconds)}, every five seconds while somebody watches.` : "",
+    of ? `The last minute's requests, served twice by the same model of the replicas: sent when and where they really were, and in order of arrival to whoever has room first. Its steps are those that the replicas' profiles say and tokens have shown, ${of.scaled.map((factor) => `× ${factor.toFixed(2)}`).join(", ")}, so that answers take as long as they did. Who still waits goes by the plan, and answers that are not over are as long as expected.${left} Worked out in ${seconds(of.seconds)}, every five seconds while somebody watches.` : "",
   );
 }
 
 function gain(of) {
   const difference = of.as_served - of.fcfs;
   if (!difference) return "First come, first served would have kept as many SLOs in the last minute.";
-  const many = count(Math.abs(difference), "SLO");
-  return difference > 0
-    ? `${many} more kept in the last minute than first come, first served would have, by the same model of the replicas.`
-    : `${many} fewer kept in the last minute than first come, first served would have, by the same model of the replicas.`;
+  const many = `${number(Math.abs(difference))} ${difference > 0 ? "more" : "fewer"} SLO${Math.abs(difference) === 1 ? "" : "s"}`;
+  return `${many} kept in the last minute than first come, first served would have, by the same model of the replicas.`;
 }
 
 function comparison([name]) {

@@ -5,7 +5,9 @@ import { count, countdown, element, NOTHING, number, seconds, write } from "./wo
 const body = document.querySelector("#queue tbody");
 const note = document.getElementById("queue-note");
 const scroll = document.getElementById("queue-scroll");
-const COLUMNS = ["", "left name", "", "left name", "", "left", "", "", "left name"];
+const COLUMNS = ["", "left name", "", "left", "left name", "", "", "", "left name"];
+const DEADLINE = 2;
+const PLAN = 3;
 let waiting = [];
 
 export function drawQueue(picture) {
@@ -19,7 +21,7 @@ export function drawQueue(picture) {
 
 export function countDown(now) {
   waiting.forEach((one, at) => {
-    const cell = body.rows[at].cells[4];
+    const cell = body.rows[at].cells[DEADLINE];
     const left = one.deadline === null ? null : one.deadline - now;
     cell.classList.toggle("late", left !== null && left < 0);
     write(cell, left === null ? "no limit" : left < 0 ? `▲ ${countdown(-left)} ago` : countdown(left));
@@ -33,8 +35,8 @@ function words(picture) {
   if (!waiting.length) return "Nobody waits: whoever comes is sent on at once.";
   const all = waiting.length + picture.queue.more;
   return picture.queue.more
-    ? `${count(all, "request waits", "requests wait")}; the first ${waiting.length} are shown, and there are ${number(picture.queue.more)} more.`
-    : `${count(all, "request waits", "requests wait")}.`;
+    ? `${count(all, "request waits", "requests wait")}; the first ${waiting.length} in the plan's order are shown, and there are ${number(picture.queue.more)} more.`
+    : `${count(all, "request waits", "requests wait")}, in the plan's order.`;
 }
 
 function addRow() {
@@ -49,17 +51,17 @@ function fill(row, one) {
   row.dataset.request = one.request_id;
   const texts = [
     next ? "next" : number(one.place + 1),
-    one.replica || "open",
-    `#${one.request_id}`,
     one.slo_class,
     null, // counts down
     slack(one),
+    one.replica || "open",
+    `#${one.request_id}`,
     number(one.input_tokens),
     number(one.tokens),
     one.tenant || NOTHING,
   ];
   texts.forEach((text, at) => text !== null && write(row.cells[at], text));
-  row.cells[5].classList.toggle("late", one.slack !== null && one.slack < 0);
+  row.cells[PLAN].classList.toggle("late", one.slack !== null && one.slack < 0);
 }
 
 function slack(one) {

@@ -18,8 +18,10 @@ const key = document.getElementById("admin-key");
 const result = document.getElementById("settings-result");
 let path = "";
 let inForce = {};
+let reader = {}; // the headers by which this page is read
 
 export async function loadSettings(headers) {
+  reader = headers;
   const answer = await fetch("dashboard/config", { headers });
   if (!answer.ok) return;
   const said = await answer.json();
@@ -73,7 +75,7 @@ document.getElementById("settings-back").addEventListener("click", () => {
 
 // Edits of other names stay: the server holds one list, in place of the one before.
 async function put(names, edits) {
-  const headers = { "content-type": "application/json" };
+  const headers = { ...reader, "content-type": "application/json" };
   if (key.value) headers.authorization = `Bearer ${key.value}`;
   busy(true);
   try {

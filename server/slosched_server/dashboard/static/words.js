@@ -1,6 +1,6 @@
 // Numbers and names as people read them, and elements that hold them as text.
 
-export const NOTHING = "-";
+export const NOTHING = "–";
 
 export function percent(part, whole) {
   if (!whole) return NOTHING;
