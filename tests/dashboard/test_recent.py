@@ -19,7 +19,7 @@ def job(
     arrival: float = 0.0, slo_class: str = "chat", *, outcome: Outcome = "finished",
     ttft: float | None = None, limits: Slo | None = None, replica: str = "",
 ) -> Job:  # fmt: skip
-    progress = Progress(arrival, ttft is not None, outcome, replica=replica)
+    progress = Progress(arrival, ttft is not None, outcome=outcome, replica=replica)
     if ttft is not None:
         progress.first = progress.last = arrival + ttft
         progress.events = 3

@@ -14,7 +14,7 @@ from slosched.core.past import Replay
 from slosched.dispatch import Dispatcher
 from slosched_server.dashboard.broadcast import Broadcast
 from slosched_server.dashboard.hindsight import Hindsight, hindsight
-from slosched_server.dashboard.pages import SAFE, page_routes
+from slosched_server.dashboard.pages import SAFE, Pages
 from slosched_server.dashboard.picture import MOST_SHOWN, Moment, settings
 from slosched_server.dashboard.recent import Recent
 from slosched_server.errors import ApiError
@@ -65,10 +65,12 @@ class Dashboard:
 
     def routes(self) -> list[Route]:
         """Return the routes, all below `/dashboard`."""
+        pages = Pages()
         return [
-            *page_routes(),
+            Route("/dashboard", pages, methods=["GET"]),
             Route("/dashboard/events", _Events(self._in_force, self._broadcast), methods=["GET"]),
             Route("/dashboard/config", self._config, methods=["GET"]),
+            Route("/dashboard/{name}", pages, methods=["GET"]),
         ]
 
     def close(self) -> None:

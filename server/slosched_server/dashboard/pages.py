@@ -3,10 +3,12 @@
 from importlib.resources import files
 
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from slosched_server.errors import not_found
+
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+_PAGE = "page.html"
 _FILES = ("style.css", "icon.svg", "app.js", "draw.js", "queue.js", "settings.js", "words.js")
 SAFE = {
     # Nothing from elsewhere, nothing inline, in nobody's frame.
@@ -21,19 +23,19 @@ SAFE = {
 }
 
 
-def page_routes() -> list[Route]:
-    """Return the routes of what everybody may have: it says nothing of what is served."""
-    paths = {"/dashboard": "page.html", **{f"/dashboard/{name}": name for name in _FILES}}
-    return [Route(path, _File(name), methods=["GET"]) for path, name in paths.items()]
+class Pages:
+    """The endpoint of the files, which everybody may have: they say nothing of what is served."""
 
-
-class _File:
-    """The endpoint of one file."""
-
-    def __init__(self, name: str) -> None:
-        self._body = (files("slosched_server.dashboard") / "static" / name).read_bytes()
-        self._type = _TYPES[name.rpartition(".")[2]]
+    def __init__(self) -> None:
+        folder = files("slosched_server.dashboard") / "static"
+        self._files = {name: (folder / name).read_bytes() for name in (_PAGE, *_FILES)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer it."""
-        await Response(self._body, headers=SAFE, media_type=self._type)(scope, receive, send)
+        """Answer the one of that name, or the page where the path has none."""
+        name = scope["path_params"].get("name", _PAGE)
+        body = self._files.get(name)
+        if body is None:
+            await not_found(f"the page has no file {name!r}").response()(scope, receive, send)
+            return
+        kind = _TYPES[name.rpartition(".")[2]]
+        await Response(body, headers=SAFE, media_type=kind)(scope, receive, send)
