@@ -34,6 +34,7 @@ _SAID = [
 ]  # fmt: skip
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _PATHS = ["/", "/v1", "/v1/", "/v1/completions/", "/v1//completions", "/v1/files", "/%2e%2e/x"]
+_ENDLESS = "/dashboard/events"  # nobody could wait for the end of its answer
 _UPGRADES = [b"websocket", b"h2c", b"TLS/1.0"]
 
 
@@ -63,7 +64,8 @@ class Wire:
 
 def draw(number: int, number_seed: int, send: Callable[[Wire], None]) -> None:
     """Send so many requests: half out of the file, valid and not; half with junk for headers."""
-    operations = [found.ok() for found in schemathesis.openapi.from_path(FILE).get_all_operations()]
+    found = (one.ok() for one in schemathesis.openapi.from_path(FILE).get_all_operations())
+    operations = [one for one in found if one.path != _ENDLESS]
     # Who has a body has more to be drawn.
     weighed = [(one, 16 if one.path.endswith(("completions", "/responses")) else 1)
                for one in operations]  # fmt: skip

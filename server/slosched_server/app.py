@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from slosched_server.admin import Admin
+from slosched_server.dashboard.dashboard import Dashboard
 from slosched_server.direct import Direct
 from slosched_server.errors import ApiError, not_ready, plain_http, stopping
 from slosched_server.metrics import Metrics
@@ -26,6 +27,7 @@ def create_app(
     registry: CollectorRegistry | None = None,
     *,
     admin: Admin | None = None,
+    dashboard: Dashboard | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -41,6 +43,8 @@ def create_app(
         Where the metrics live; a fresh one by default.
     admin
         What may be done while it serves; nothing by default.
+    dashboard
+        The live page; by default one that knows of no queue.
     """
     metrics = Metrics(registry or CollectorRegistry())
     app = FastAPI(
@@ -48,14 +52,16 @@ def create_app(
     )
     # Set when the server is to stop: whoever answers without an end has to come to one then.
     app.state.stopping = asyncio.Event()
+    dashboard = dashboard or Dashboard(in_force)
+    recent = dashboard.recent
     limit = settings.max_body_bytes
-    completions = Completions(in_force, upstream, metrics, limit)
+    completions = Completions(in_force, upstream, metrics, recent, limit)
     passed_on = PassThrough(in_force, upstream, metrics, limit)
     endpoints: dict[tuple[str, str], ASGIApp] = {
         ("POST", "/v1/chat/completions"): completions,
         ("POST", "/v1/completions"): completions,
         ("POST", "/v1/responses"): Completions(
-            in_force, upstream, metrics, limit, named_events=True
+            in_force, upstream, metrics, recent, limit, named_events=True
         ),
         ("POST", "/v1/embeddings"): passed_on,
         ("GET", "/v1/models"): passed_on,
@@ -66,6 +72,7 @@ def create_app(
         Route("/v1/responses/{response_id}", passed_on, methods=["GET"]),
         Route("/v1/responses/{response_id}/cancel", passed_on, methods=["POST"]),
         *(admin.routes() if admin else ()),
+        *dashboard.routes(),
     ]
     app.add_middleware(Direct, endpoints)
 

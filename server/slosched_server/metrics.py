@@ -5,6 +5,7 @@ from functools import cache
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from slosched.core.errors import SloschedError
+from slosched_server.limits import broken_limits
 from slosched_server.refusals import AccessError
 from slosched_server.upstream import Job
 
@@ -80,7 +81,7 @@ class Metrics:
 
         It counts as what it was served as.
         """
-        slo_class, slo, progress = job.tag.slo_class, job.tag.slo, job.progress
+        slo_class, progress = job.tag.slo_class, job.progress
         if job.asked:
             self._downgrades.labels(job.asked, slo_class).inc()
         self._requests(slo_class, progress.outcome).inc()
@@ -97,12 +98,8 @@ class Metrics:
                     "queue": progress.queued,
                 },
             )
-        # A client that gave up has waited e2e at least: what is over a limit by then was missed.
-        waited = e2e if progress.stream else 0.0
-        ttft = waited if progress.ttft is None else progress.ttft
-        for name, seconds in (("ttft", ttft), ("tpot", progress.tpot or 0.0), ("e2e", e2e)):
-            if seconds > getattr(slo, name):
-                self._violations(slo_class, name).inc()
+        for name in broken_limits(job, now):
+            self._violations(slo_class, name).inc()
 
     def _observe(self, slo_class: str, seconds: dict[str, float | None]) -> None:
         for name, value in seconds.items():

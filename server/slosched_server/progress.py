@@ -32,6 +32,10 @@ class Progress:
         Seconds that it waited for an engine.
     outcome
         How it ended; "cancelled" until anything else is known.
+    queued_as, replica
+        Where there is a queue: what it knows the request by, and who of several got it.
+    tokens
+        Of the answer, where its end says how many.
     """
 
     arrival: float
@@ -42,6 +46,9 @@ class Progress:
     first: float | None = None
     last: float = 0.0
     events: int = 0
+    queued_as: str = ""
+    replica: str = ""
+    tokens: int = 0
     _tail: bytes = field(default=b"\n", repr=False)
     _counted: int = field(default=0, repr=False)
 

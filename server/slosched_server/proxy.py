@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from slosched.core.errors import TagError
 from slosched_server.body import ClientGoneError, read_body
+from slosched_server.dashboard.recent import Recent
 from slosched_server.errors import ApiError, bad_request, bad_tag
 from slosched_server.hangup import until_gone
 from slosched_server.headers import tag_request
@@ -35,6 +36,8 @@ class Completions:
         Who answers it.
     metrics
         Where its outcome is counted.
+    recent
+        Told who comes and ends.
     max_body_bytes
         The largest body that is accepted.
     named_events
@@ -46,6 +49,7 @@ class Completions:
         in_force: RulesInForce,
         upstream: Upstream,
         metrics: Metrics,
+        recent: Recent,
         max_body_bytes: int,
         *,
         named_events: bool = False,
@@ -53,6 +57,7 @@ class Completions:
         self._in_force = in_force
         self._upstream = upstream
         self._metrics = metrics
+        self._recent = recent
         self._limit = max_body_bytes
         self._named = named_events
 
@@ -84,6 +89,7 @@ class Completions:
         self, request: UpstreamRequest, job: Job, receive: Receive, send: Send
     ) -> None:
         relay = Relay(self._upstream, job.progress, job)
+        self._recent.begin(job)
         try:
             await until_gone(relay.run(request, send), receive)
         except asyncio.CancelledError:
@@ -91,7 +97,9 @@ class Completions:
             # be a traceback for each request.
             log.warning("cut off by the stop of the server")
         finally:
-            self._metrics.end(job, time.monotonic())
+            now = time.monotonic()
+            self._metrics.end(job, now)
+            self._recent.end(job, now)
 
 
 class PassThrough:

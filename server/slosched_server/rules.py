@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from slosched.core.past import Replay
 from slosched.core.protocols import Predictor
 from slosched.core.tags import Tagger
 from slosched.dispatch import Fairness, Replica
@@ -63,6 +64,8 @@ class FleetRules:
         Seconds between two looks at each replica.
     plan_every_s
         Seconds from one plan to the next at least.
+    replay
+        Serves the past once more, to tell what plans are worth; None if nobody wants to know.
     """
 
     members: Sequence[Member]
@@ -72,6 +75,7 @@ class FleetRules:
     fairness: Fairness = field(default_factory=Fairness)
     probe_every_s: float = 2.0
     plan_every_s: float = 0.05
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from slosched_server.app import create_app
 from slosched_server.child import EngineCommand
 from slosched_server.connections import Connections
 from slosched_server.control import Control
+from slosched_server.dashboard.dashboard import Dashboard
+from slosched_server.dashboard.hindsight import rehearse
 from slosched_server.descriptors import make_room
 from slosched_server.edits import edits_file
 from slosched_server.fleet import FleetUpstream
@@ -127,9 +129,12 @@ async def _run_fleet(stage: _Stage, dispatcher: Dispatcher) -> None:
     connect = partial(HttpUpstream, connect_timeout_s=timeout_s, trust=stage.trust)
     async with FleetUpstream(dispatcher, fleet, connect, probe_timeout_s=timeout_s) as upstream:
         dispatcher.warm_up()
+        if fleet.replay is not None:
+            rehearse(fleet.replay)
         stage.control.in_force.listen(upstream.apply)
         shown = " ".join(upstream.members.urls.values())
-        await _serve(stage, upstream, shown, None, upstream.members)
+        dashboard = Dashboard(stage.control.in_force, dispatcher)
+        await _serve(stage, upstream, shown, None, upstream.members, dashboard)
 
 
 async def _serve(
@@ -138,6 +143,7 @@ async def _serve(
     shown_engine: str,
     supervisor: Supervisor | None,
     members: Members | None = None,
+    dashboard: Dashboard | None = None,
 ) -> None:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -146,8 +152,11 @@ async def _serve(
     control = stage.control
     loop.add_signal_handler(signal.SIGHUP, control.reload)
     admin = Admin(control, members)
+    dashboard = dashboard or Dashboard(control.in_force)
     registry = CollectorRegistry()
-    app = create_app(stage.settings, control.in_force, upstream, registry, admin=admin)
+    app = create_app(
+        stage.settings, control.in_force, upstream, registry, admin=admin, dashboard=dashboard
+    )
     room = make_room(stage.settings.max_connections)
     limits = replace(stage.settings, max_connections=room)
     connections = Connections(limits, app.state.stopping, registry)
@@ -159,7 +168,7 @@ async def _serve(
     notify("READY=1")
     engine = asyncio.create_task(supervisor.run()) if supervisor else None
     try:
-        await _until_stopped(server, serving, engine, signals)
+        await _until_stopped(server, serving, engine, signals, dashboard)
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -178,6 +187,7 @@ async def _until_stopped(
     serving: asyncio.Task[None],
     engine: asyncio.Task[Any] | None,
     signals: asyncio.Queue[signal.Signals],
+    dashboard: Dashboard,
 ) -> None:
     """Wait for a signal, or for the engine's end; then drain, and only then end the engine."""
     told = asyncio.create_task(signals.get())
@@ -187,6 +197,7 @@ async def _until_stopped(
     if told.done():
         log.info("stopping, requests in flight may finish")
     told.cancel()
+    dashboard.close()
     draining = asyncio.create_task(server.drain())
     hurry = asyncio.create_task(_hurry(server, draining, engine, signals))
     try:

@@ -73,6 +73,7 @@ class Sending:
         while True:
             replica = await self._visit.bound()
             self._job.progress.queued = time.monotonic() - began
+            self._job.progress.replica = replica.name
             try:
                 async with AsyncExitStack() as attempt:
                     upstream = self._members.upstream(replica.name)
@@ -104,5 +105,5 @@ class Sending:
             chunk = await anext(answer.body, b"")
         if answer.status == 200:
             counted = _COUNTED.findall(tail)
-            tokens = int(counted[-1]) if counted else max(told, 1)
+            tokens = progress.tokens = int(counted[-1]) if counted else max(told, 1)
             self._dispatcher.on_complete(request_id, tokens, time.monotonic())

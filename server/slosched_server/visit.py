@@ -66,7 +66,7 @@ class Visit:
         self._enter()
 
     def _enter(self) -> None:
-        self.request_id = str(next(self._ids))
+        self.request_id = self._job.progress.queued_as = str(next(self._ids))
         held = self._gate.guards(self._job)
         self._room.enter(_request(self.request_id, self._job), held=held)
 

@@ -16,6 +16,7 @@ from slosched.config.yaml import load_yaml
 from slosched.core.errors import ConfigError
 from slosched_server.rates import Meters
 from slosched_server.rules import FleetRules, Lengths, Member, Rules
+from slosched_solvers.replay_past import replay_past
 
 
 class LiveConfig:
@@ -84,4 +85,5 @@ def _fleet(settings: Settings, weights: Mapping[str, float]) -> FleetRules:
         replace(fleet.fairness, weights={**weights, **fleet.fairness.weights}),
         fleet.probe_every_s,
         fleet.plan_every_ms / 1e3,
+        replay_past,
     )

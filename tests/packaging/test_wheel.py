@@ -27,6 +27,8 @@ def test_the_wheel_holds_the_three_packages_and_their_data(tmp_path: Path) -> No
         "slosched/report/templates/plan.html",
         "slosched/report/templates/style.css",
         "slosched_solvers/py.typed",
+        "slosched_server/dashboard/static/app.js",
+        "slosched_server/dashboard/static/page.html",
         "slosched_server/py.typed",
     } <= names
 

@@ -15,6 +15,7 @@ from slosched_server.access import Access
 from slosched_server.admin import Admin
 from slosched_server.app import create_app
 from slosched_server.control import Control
+from slosched_server.dashboard.dashboard import Dashboard
 from slosched_server.errors import ApiError
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
@@ -62,7 +63,10 @@ async def fleet(
         dispatcher.warm_up()
         control.in_force.listen(upstream.apply)
         admin = Admin(control, upstream.members)
-        app = create_app(ServerSettings(), control.in_force, upstream, admin=admin)
+        dashboard = Dashboard(control.in_force, dispatcher)
+        app = create_app(
+            ServerSettings(), control.in_force, upstream, admin=admin, dashboard=dashboard
+        )
         url = await stack.enter_async_context(serving(app))
         yield await stack.enter_async_context(aiohttp.ClientSession(url))
 

@@ -1,0 +1,1 @@
+"""The live page at `/dashboard`: what is served, who waits, and why."""
