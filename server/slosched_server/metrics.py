@@ -1,10 +1,12 @@
 """What the front end measures, by SLO class; never by tenant or request, whose number is open."""
 
+import platform
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 
 from slosched.core.errors import SloschedError
+from slosched.version import __version__
 from slosched_server.refusals import AccessError
 from slosched_server.upstream import Job
 
@@ -21,6 +23,10 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        ProcessCollector(registry=registry)
+        Info("slosched_build", "What runs.", registry=registry).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
         # Found once for each set of labels, of which there are few: finding costs as counting does.
         self._requests = cache(
             Counter(
@@ -35,6 +41,14 @@ class Metrics:
                 "slosched_request_slo_violation",
                 "Limits that were not kept, by type: ttft, tpot, e2e.",
                 ("slo_class", "type"),
+                registry=registry,
+            ).labels
+        )
+        self._attained = cache(
+            Counter(
+                "slosched_requests_attained",
+                "Requests that finished with all their limits kept.",
+                ("slo_class",),
                 registry=registry,
             ).labels
         )
@@ -100,9 +114,13 @@ class Metrics:
         # A client that gave up has waited e2e at least: what is over a limit by then was missed.
         waited = e2e if progress.stream else 0.0
         ttft = waited if progress.ttft is None else progress.ttft
+        missed = False
         for name, seconds in (("ttft", ttft), ("tpot", progress.tpot or 0.0), ("e2e", e2e)):
             if seconds > getattr(slo, name):
+                missed = True
                 self._violations(slo_class, name).inc()
+        if progress.outcome == "finished" and not missed:
+            self._attained(slo_class).inc()
 
     def _observe(self, slo_class: str, seconds: dict[str, float | None]) -> None:
         for name, value in seconds.items():

@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,13 @@ import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from slosched.dispatch import Dispatcher
 from slosched_server.admin import Admin
 from slosched_server.app import create_app
 from slosched_server.child import EngineCommand
+from slosched_server.config_reloads import ConfigReloads
 from slosched_server.control import Control
 from slosched_server.cork import CorkedHttp
 from slosched_server.fleet import FleetUpstream
@@ -48,11 +50,12 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """What is served, and where."""
+    """What is served, and where, and where it is measured."""
 
     settings: ServerSettings
     control: Control
     listener: socket.socket
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
 def run_gateway(settings: ServerSettings, source: RulesSource, upstream_url: str) -> None:
@@ -109,7 +112,9 @@ async def _run_fleet(stage: _Stage, dispatcher: Dispatcher) -> None:
     fleet = stage.control.in_force.rules.fleet
     assert fleet is not None  # noqa: S101  (whoever has a dispatcher has that)
     connect = partial(HttpUpstream, connect_timeout_s=timeout_s)
-    async with FleetUpstream(dispatcher, fleet, connect, probe_timeout_s=timeout_s) as upstream:
+    async with FleetUpstream(
+        dispatcher, fleet, connect, probe_timeout_s=timeout_s, registry=stage.registry
+    ) as upstream:
         dispatcher.warm_up()
         stage.control.in_force.listen(upstream.apply)
         shown = " ".join(upstream.members.urls.values())
@@ -130,7 +135,8 @@ async def _serve(
     control = stage.control
     loop.add_signal_handler(signal.SIGHUP, control.reload)
     admin = Admin(control, members)
-    app = create_app(stage.settings, control.in_force, upstream, admin=admin)
+    stage.registry.register(ConfigReloads(control))
+    app = create_app(stage.settings, control.in_force, upstream, stage.registry, admin=admin)
     server = _Server(_uvicorn_config(stage.settings, app))
     serving = asyncio.create_task(server.serve([stage.listener]))
     watching = asyncio.create_task(control.watch())

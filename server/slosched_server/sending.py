@@ -9,6 +9,7 @@ from types import TracebackType
 import structlog
 
 from slosched.dispatch import Dispatcher, Replica
+from slosched_server.fleet_metrics import FleetMetrics
 from slosched_server.members import Members
 from slosched_server.upstream import Job, UpstreamAnswer, UpstreamError, UpstreamRequest
 from slosched_server.visit import Visit
@@ -26,6 +27,8 @@ class Sending:
 
     Parameters
     ----------
+    metrics
+        Told of retries, and of lengths that were predicted wrong.
     dispatcher
         Told of the answer's tokens.
     members
@@ -38,12 +41,14 @@ class Sending:
 
     def __init__(
         self,
+        metrics: FleetMetrics,
         dispatcher: Dispatcher,
         members: Members,
         visit: Visit,
         request: UpstreamRequest,
         job: Job,
     ) -> None:
+        self._metrics = metrics
         self._dispatcher, self._members, self._visit = dispatcher, members, visit
         self._request, self._job = request, job
         self._open = AsyncExitStack()
@@ -82,10 +87,12 @@ class Sending:
                         self._open = attempt.pop_all()
                         return self._told(replica, answer, first)
                     log.warning("sent elsewhere", replica=replica.name, status=answer.status)
+                    self._metrics.retried(str(answer.status))
             except UpstreamError as error:
                 self._members.lost(replica, str(error))
                 if not self._visit.put_back():
                     raise
+                self._metrics.retried("connection")
 
     def _told(self, replica: Replica, answer: UpstreamAnswer, first: bytes) -> UpstreamAnswer:
         headers = [*answer.headers, (REPLICA_HEADER, replica.name.encode())]
@@ -105,4 +112,5 @@ class Sending:
         if answer.status == 200:
             counted = _COUNTED.findall(tail)
             tokens = int(counted[-1]) if counted else max(told, 1)
+            self._metrics.completed(self._dispatcher.first_guess(request_id), tokens)
             self._dispatcher.on_complete(request_id, tokens, time.monotonic())

@@ -9,11 +9,13 @@ from typing import Any
 
 import aiohttp
 import orjson
+from prometheus_client import CollectorRegistry
 
 from slosched.config.live import LiveConfig
 from slosched_server.access import Access
 from slosched_server.admin import Admin
 from slosched_server.app import create_app
+from slosched_server.config_reloads import ConfigReloads
 from slosched_server.control import Control
 from slosched_server.errors import ApiError
 from slosched_server.fleet import FleetUpstream
@@ -58,11 +60,15 @@ async def fleet(
     connect = partial(HttpUpstream, connect_timeout_s=5.0)
     async with AsyncExitStack() as stack:
         dispatcher = source.settings().dispatcher()
-        upstream = await stack.enter_async_context(FleetUpstream(dispatcher, rules, connect))
+        registry = CollectorRegistry()
+        registry.register(ConfigReloads(control))
+        upstream = await stack.enter_async_context(
+            FleetUpstream(dispatcher, rules, connect, registry=registry)
+        )
         dispatcher.warm_up()
         control.in_force.listen(upstream.apply)
         admin = Admin(control, upstream.members)
-        app = create_app(ServerSettings(), control.in_force, upstream, admin=admin)
+        app = create_app(ServerSettings(), control.in_force, upstream, registry, admin=admin)
         url = await stack.enter_async_context(serving(app))
         yield await stack.enter_async_context(aiohttp.ClientSession(url))
 
