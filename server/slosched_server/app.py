@@ -1,5 +1,7 @@
 """The front end as an ASGI application."""
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
@@ -7,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from slosched_server.access_log import AccessLog
 from slosched_server.admin import Admin
 from slosched_server.direct import Direct
 from slosched_server.errors import ApiError, not_ready, plain_http
@@ -15,6 +18,7 @@ from slosched_server.proxy import Completions, PassThrough
 from slosched_server.rules import RulesInForce
 from slosched_server.settings import ServerSettings
 from slosched_server.upstream import Upstream, healthy
+from slosched_server.watcher import Watcher, Watchers
 
 
 def create_app(
@@ -24,6 +28,7 @@ def create_app(
     registry: CollectorRegistry | None = None,
     *,
     admin: Admin | None = None,
+    watchers: Sequence[Watcher] = (),
 ) -> FastAPI:
     """Build the application.
 
@@ -39,19 +44,23 @@ def create_app(
         Where the metrics live; a fresh one by default.
     admin
         What may be done while it serves; nothing by default.
+    watchers
+        Told of requests, beside the metrics.
     """
     metrics = Metrics(registry or CollectorRegistry())
     app = FastAPI(
         title="slosched", redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None
     )
     limit = settings.max_body_bytes
-    completions = Completions(in_force, upstream, metrics, limit)
-    passed_on = PassThrough(in_force, upstream, metrics, limit)
+    told = [metrics, *([AccessLog()] if settings.access_log else ()), *watchers]
+    watcher = Watchers(told) if len(told) > 1 else metrics
+    completions = Completions(in_force, upstream, watcher, limit)
+    passed_on = PassThrough(in_force, upstream, watcher, limit)
     endpoints: dict[tuple[str, str], ASGIApp] = {
         ("POST", "/v1/chat/completions"): completions,
         ("POST", "/v1/completions"): completions,
         ("POST", "/v1/responses"): Completions(
-            in_force, upstream, metrics, limit, named_events=True
+            in_force, upstream, watcher, limit, named_events=True
         ),
         ("POST", "/v1/embeddings"): passed_on,
         ("GET", "/v1/models"): passed_on,

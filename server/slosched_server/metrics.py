@@ -4,6 +4,7 @@ import platform
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+from starlette.types import Scope
 
 from slosched.core.errors import SloschedError
 from slosched.version import __version__
@@ -83,8 +84,12 @@ class Metrics:
             )
         }
 
-    def refuse(self, error: SloschedError) -> None:
+    def begin(self, job: Job, scope: Scope) -> None:
+        """Count nothing yet."""
+
+    def refuse(self, error: SloschedError, scope: Scope, request_id: str) -> None:
         """Count a request that was refused before it had a class."""
+        del scope, request_id
         self._requests(NO_CLASS, "rejected").inc()
         if isinstance(error, AccessError):
             self._refusals.labels(error.reason).inc()

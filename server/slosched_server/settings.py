@@ -27,6 +27,8 @@ class ServerSettings:
         How long connecting to the engine, or a health probe of it, may take.
     max_body_bytes
         The largest request body that is accepted.
+    access_log
+        Whether a line is logged for each request.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class ServerSettings:
     drain_timeout_s: float = 30.0
     connect_timeout_s: float = 5.0
     max_body_bytes: int = 16 * 1024 * 1024
+    access_log: bool = False
 
     def __post_init__(self) -> None:
         if not self.host:

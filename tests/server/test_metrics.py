@@ -24,6 +24,7 @@ from slosched_server.config_reloads import ConfigReloads
 from slosched_server.control import Control
 from slosched_server.fleet_metrics import FleetMetrics
 from slosched_server.waiting_room import WaitingRoom
+from slosched_solvers.fleet import FleetAnneal
 from tests.server.fake_engine import FakeEngine, Reply, answer, die
 from tests.server.fleet import ask, fleet
 from tests.server.test_fleet import full
@@ -123,13 +124,11 @@ def test_retries_are_counted_by_their_reason(reply: Reply, reason: str) -> None:
     asyncio.run(main())
 
 
-class _Fails:
+class _Fails(FleetAnneal):
     """A solver that never finds anything."""
 
     def solve(self, problem: FleetProblem) -> Never:
         raise RuntimeError(f"no idea about {len(problem.snapshot)} requests")
-
-    start = solve
 
 
 def test_plans_that_fail_are_counted() -> None:
@@ -144,7 +143,8 @@ def test_plans_that_fail_are_counted() -> None:
                 await asyncio.sleep(0.001)
         finally:
             await room.close()
-        solves = registry.get_sample_value("slosched_solve_seconds_count", {"solver": "_Fails"})
+        labels = {"solver": "fleet_anneal"}
+        solves = registry.get_sample_value("slosched_solve_seconds_count", labels)
         assert solves is not None
         assert solves >= 1
 
