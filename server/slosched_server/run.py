@@ -7,10 +7,10 @@ import math
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
@@ -28,11 +28,15 @@ from slosched_server.cork import CorkedHttp
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
-from slosched_server.members import Members
+from slosched_server.members import Connect, Members
 from slosched_server.rules import RulesSource
 from slosched_server.settings import ServerSettings
 from slosched_server.supervisor import Supervisor
+from slosched_server.telemetry import TelemetrySettings, tracing
 from slosched_server.upstream import Upstream
+
+if TYPE_CHECKING:
+    from slosched_server.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -55,11 +59,22 @@ class _Stage:
     settings: ServerSettings
     control: Control
     listener: socket.socket
+    tracing: "Tracing | None" = None
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
-def run_gateway(settings: ServerSettings, source: RulesSource, upstream_url: str) -> None:
+def run_gateway(
+    settings: ServerSettings,
+    source: RulesSource,
+    upstream_url: str,
+    telemetry: TelemetrySettings | None = None,
+) -> None:
     """Serve before an engine that runs already, until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    telemetry
+        Where traces go; nowhere by default.
 
     Raises
     ------
@@ -69,25 +84,36 @@ def run_gateway(settings: ServerSettings, source: RulesSource, upstream_url: str
         If the port cannot be listened on.
     """
     control = Control(source)
-    with closing(listen(settings.host, settings.port)) as listener:
-        uvloop.run(_run(_Stage(settings, control, listener), upstream_url, None))
+    with closing(listen(settings.host, settings.port)) as listener, _traced(telemetry) as traces:
+        uvloop.run(_run(_Stage(settings, control, listener, traces), upstream_url, None))
 
 
-def run_fleet(settings: ServerSettings, source: RulesSource, dispatcher: Dispatcher) -> None:
+def run_fleet(
+    settings: ServerSettings,
+    source: RulesSource,
+    dispatcher: Dispatcher,
+    telemetry: TelemetrySettings | None = None,
+) -> None:
     """Serve before many engines that run already, until SIGINT or SIGTERM; raises as `run_gateway`.
 
     Parameters
     ----------
     dispatcher
         Without replicas: these are in the rules.
+    telemetry
+        As of `run_gateway`.
     """
     control = Control(source)
-    with closing(listen(settings.host, settings.port)) as listener:
-        uvloop.run(_run_fleet(_Stage(settings, control, listener), dispatcher))
+    with closing(listen(settings.host, settings.port)) as listener, _traced(telemetry) as traces:
+        uvloop.run(_run_fleet(_Stage(settings, control, listener, traces), dispatcher))
 
 
 def run_engine(
-    settings: ServerSettings, source: RulesSource, command: EngineCommand, engine_url: str
+    settings: ServerSettings,
+    source: RulesSource,
+    command: EngineCommand,
+    engine_url: str,
+    telemetry: TelemetrySettings | None = None,
 ) -> None:
     """Start an engine and serve before it, until SIGINT or SIGTERM; raises as `run_gateway`.
 
@@ -97,21 +123,28 @@ def run_engine(
         If the engine fails to start, or ends and is not to be restarted again.
     """
     control = Control(source)
-    with closing(listen(settings.host, settings.port)) as listener:
-        uvloop.run(_run(_Stage(settings, control, listener), engine_url, command))
+    with closing(listen(settings.host, settings.port)) as listener, _traced(telemetry) as traces:
+        uvloop.run(_run(_Stage(settings, control, listener, traces), engine_url, command))
+
+
+def _traced(telemetry: TelemetrySettings | None) -> AbstractContextManager["Tracing | None"]:
+    return tracing(telemetry or TelemetrySettings())
 
 
 async def _run(stage: _Stage, url: str, command: EngineCommand | None) -> None:
     async with HttpUpstream(url, stage.settings.connect_timeout_s) as upstream:
         supervisor = Supervisor(command, upstream, stage.settings) if command else None
-        await _serve(stage, upstream, url, supervisor)
+        seen = stage.tracing.around(upstream, url) if stage.tracing else upstream
+        await _serve(stage, seen, url, supervisor)
 
 
 async def _run_fleet(stage: _Stage, dispatcher: Dispatcher) -> None:
     timeout_s = stage.settings.connect_timeout_s
     fleet = stage.control.in_force.rules.fleet
     assert fleet is not None  # noqa: S101  (whoever has a dispatcher has that)
-    connect = partial(HttpUpstream, connect_timeout_s=timeout_s)
+    connect: Connect = partial(HttpUpstream, connect_timeout_s=timeout_s)
+    if stage.tracing:
+        connect = stage.tracing.connecting(connect)
     async with FleetUpstream(
         dispatcher, fleet, connect, probe_timeout_s=timeout_s, registry=stage.registry
     ) as upstream:
@@ -136,7 +169,10 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, control.reload)
     admin = Admin(control, members)
     stage.registry.register(ConfigReloads(control))
-    app = create_app(stage.settings, control.in_force, upstream, stage.registry, admin=admin)
+    watchers = [stage.tracing] if stage.tracing else []
+    app = create_app(
+        stage.settings, control.in_force, upstream, stage.registry, admin=admin, watchers=watchers
+    )
     server = _Server(_uvicorn_config(stage.settings, app))
     serving = asyncio.create_task(server.serve([stage.listener]))
     watching = asyncio.create_task(control.watch())

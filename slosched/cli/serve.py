@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slosched.cli.common import Config, Quiet, Set, Verbose, load, reported
+from slosched.cli.common import (
+    Config,
+    LogFormat,
+    LogFormatOption,
+    Quiet,
+    Set,
+    Verbose,
+    load,
+    reported,
+)
 from slosched.cli.url import check_url
 
 if TYPE_CHECKING:
@@ -57,6 +66,7 @@ def serve(
         int,
         typer.Option(min=0, max=65535, metavar="PORT", help="vLLM's own port, 0 for any free one."),
     ] = 0,
+    log_format: LogFormatOption = LogFormat.text,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -69,7 +79,7 @@ def serve(
       slosched serve Qwen/Qwen3-8B --config slosched.yaml
       slosched serve ./model --policy edf --port 9000 -- --max-num-seqs 32 --dtype float16
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
-    with reported(verbose, quiet):
+    with reported(verbose, quiet, log_format):
         _check_model(model)
         _check_flags(vllm_args or [])
         settings, overrides = load(config, set_, policy)
@@ -89,7 +99,8 @@ def serve(
             engine_environment(config, overrides),
         )
         source = LiveConfig(config, overrides, queue=False, host=server.host)
-        run_engine(server, source, command, f"http://{_ENGINE_HOST}:{engine_port}")
+        url = f"http://{_ENGINE_HOST}:{engine_port}"
+        run_engine(server, source, command, url, settings.telemetry)
 
 
 def gateway(
@@ -105,6 +116,7 @@ def gateway(
     set_: Set = None,
     host: Host = None,
     port: Port = None,
+    log_format: LogFormatOption = LogFormat.text,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -119,7 +131,7 @@ def gateway(
       slosched gateway --upstream http://127.0.0.1:8001 --config slosched.yaml
       slosched gateway --upstream http://127.0.0.1:8001 --upstream http://127.0.0.1:8002
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
-    with reported(verbose, quiet):
+    with reported(verbose, quiet, log_format):
         from slosched.config.live import LiveConfig
         from slosched.core.errors import ConfigError
         from slosched_server.run import run_fleet, run_gateway
@@ -136,9 +148,9 @@ def gateway(
         queue = upstream is None or len(upstream) > 1
         source = LiveConfig(config, overrides, queue=queue, host=server.host)
         if source.queue:
-            run_fleet(server, source, settings.dispatcher())
+            run_fleet(server, source, settings.dispatcher(), settings.telemetry)
         else:
-            run_gateway(server, source, settings.fleet.replicas[0].url)
+            run_gateway(server, source, settings.fleet.replicas[0].url, settings.telemetry)
 
 
 def register(app: typer.Typer) -> None:

@@ -20,8 +20,9 @@ from slosched_server.control import Control
 from slosched_server.errors import ApiError
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
+from slosched_server.members import Connect
 from slosched_server.rules import Rules
-from slosched_server.settings import ServerSettings
+from slosched_server.tracing import Tracing
 from slosched_server.upstream import RawHeaders
 from tests.server.front_end import serving
 
@@ -48,7 +49,10 @@ class FleetConfig(LiveConfig):
 
 @asynccontextmanager
 async def fleet(
-    urls: Sequence[str], *overrides: str, config: Path | None = None
+    urls: Sequence[str],
+    *overrides: str,
+    config: Path | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Serve before replicas r0, r1 ... of four slots, unless a file says whom; gives a client."""
     replicas = [{"url": url, "name": f"r{i}", "max_num_seqs": 4} for i, url in enumerate(urls)]
@@ -57,7 +61,9 @@ async def fleet(
     control = Control(source)
     rules = control.in_force.rules.fleet
     assert rules
-    connect = partial(HttpUpstream, connect_timeout_s=5.0)
+    connect: Connect = partial(HttpUpstream, connect_timeout_s=5.0)
+    if tracing:
+        connect = tracing.connecting(connect)
     async with AsyncExitStack() as stack:
         dispatcher = source.settings().dispatcher()
         registry = CollectorRegistry()
@@ -68,7 +74,11 @@ async def fleet(
         dispatcher.warm_up()
         control.in_force.listen(upstream.apply)
         admin = Admin(control, upstream.members)
-        app = create_app(ServerSettings(), control.in_force, upstream, registry, admin=admin)
+        watchers = [tracing] if tracing else []
+        settings = source.settings().server
+        app = create_app(
+            settings, control.in_force, upstream, registry, admin=admin, watchers=watchers
+        )
         url = await stack.enter_async_context(serving(app))
         yield await stack.enter_async_context(aiohttp.ClientSession(url))
 
