@@ -1,6 +1,7 @@
 """The front end as an ASGI application."""
 
 import asyncio
+from collections.abc import Sequence
 
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from slosched_server.access_log import AccessLog
 from slosched_server.admin import Admin
 from slosched_server.dashboard.dashboard import Dashboard
 from slosched_server.direct import Direct
@@ -18,6 +20,7 @@ from slosched_server.proxy import Completions, PassThrough
 from slosched_server.rules import RulesInForce
 from slosched_server.settings import ServerSettings
 from slosched_server.upstream import Upstream, healthy
+from slosched_server.watcher import Watcher, Watchers
 
 
 def create_app(
@@ -28,6 +31,7 @@ def create_app(
     *,
     admin: Admin | None = None,
     dashboard: Dashboard | None = None,
+    watchers: Sequence[Watcher] = (),
 ) -> FastAPI:
     """Build the application.
 
@@ -45,6 +49,8 @@ def create_app(
         What may be done while it serves; nothing by default.
     dashboard
         The live page; by default one that knows of no queue.
+    watchers
+        Told of requests, beside the metrics.
     """
     metrics = Metrics(registry or CollectorRegistry())
     app = FastAPI(
@@ -53,15 +59,16 @@ def create_app(
     # Set when the server is to stop: whoever answers without an end has to come to one then.
     app.state.stopping = asyncio.Event()
     dashboard = dashboard or Dashboard(in_force)
-    recent = dashboard.recent
     limit = settings.max_body_bytes
-    completions = Completions(in_force, upstream, metrics, recent, limit)
-    passed_on = PassThrough(in_force, upstream, metrics, limit)
+    told = [metrics, dashboard.recent, *([AccessLog()] if settings.access_log else ()), *watchers]
+    watcher = Watchers(told)
+    completions = Completions(in_force, upstream, watcher, limit)
+    passed_on = PassThrough(in_force, upstream, watcher, limit)
     endpoints: dict[tuple[str, str], ASGIApp] = {
         ("POST", "/v1/chat/completions"): completions,
         ("POST", "/v1/completions"): completions,
         ("POST", "/v1/responses"): Completions(
-            in_force, upstream, metrics, recent, limit, named_events=True
+            in_force, upstream, watcher, limit, named_events=True
         ),
         ("POST", "/v1/embeddings"): passed_on,
         ("GET", "/v1/models"): passed_on,

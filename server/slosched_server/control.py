@@ -1,5 +1,6 @@
 """Changes while requests are served: the configuration's file is edited, or somebody edits here."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -34,6 +35,8 @@ class Control:
         The newest rules.
     edits
         Values that were changed here, on top of the files, until the process ends.
+    reloads
+        How often the files were read anew: applied, or refused as they did not fit.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Control:
         self.source = source
         self._tell = tell
         self.edits: Sequence[str] = ()
+        self.reloads: Counter[str] = Counter(applied=0, refused=0)
         self._seen: Mapping[Path, object] = {}
         self.in_force = RulesInForce(self._read(self.edits))
 
@@ -66,7 +70,9 @@ class Control:
             self.in_force.replace(self._read(self.edits))
         except SloschedError as error:
             log.warning("configuration not reloaded, the old one stays", reason=str(error))
+            self.reloads["refused"] += 1
             return False
+        self.reloads["applied"] += 1
         log.info("configuration reloaded")
         return True
 

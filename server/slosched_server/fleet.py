@@ -5,7 +5,10 @@ from itertools import count
 from types import TracebackType
 from typing import Self
 
+from prometheus_client import CollectorRegistry
+
 from slosched.dispatch import Dispatcher
+from slosched_server.fleet_metrics import FleetMetrics
 from slosched_server.gate import Gate
 from slosched_server.members import Connect, Members
 from slosched_server.rules import FleetRules, Rules
@@ -32,6 +35,8 @@ class FleetUpstream:
         Opens the way to a replica.
     probe_timeout_s
         Seconds that a look at a replica may take.
+    registry
+        Where the metrics live; a fresh one by default.
 
     Attributes
     ----------
@@ -46,11 +51,13 @@ class FleetUpstream:
         connect: Connect,
         *,
         probe_timeout_s: float = 5.0,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         dispatcher.change(rules.assignment, rules.fairness)
         self._rules = rules
-        self._room = WaitingRoom(dispatcher, rules.plan_every_s)
+        self._metrics = FleetMetrics(registry or CollectorRegistry(), dispatcher)
+        self._room = WaitingRoom(dispatcher, rules.plan_every_s, self._metrics)
         self._gate = Gate(self._room, rules.overload)
         self.members = Members(
             dispatcher,
@@ -95,4 +102,4 @@ class FleetUpstream:
         if request.job is None:
             return self._unplanned.send(request, self.members.ready)
         visit = Visit(self._room, self._gate, request.job, self._ids)
-        return Sending(self.dispatcher, self.members, visit, request, request.job)
+        return Sending(self._metrics, self.dispatcher, self.members, visit, request, request.job)

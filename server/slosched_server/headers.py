@@ -38,12 +38,15 @@ class TaggedRequest:
         Whether the client wants the answer token by token.
     size
         How large it is.
+    model
+        That it names, "" if it names none.
     """
 
     tag: Tag
     write: Callable[[Tag], bytes]
     stream: bool
     size: Size
+    model: str
 
 
 def tag_request(
@@ -69,7 +72,8 @@ def tag_request(
     streams = fields.get("stream") is True
     client_xargs = _client_xargs(fields) if XARGS in fields else None
     write = partial(_with_xargs, body, client_xargs, bool(fields))
-    return TaggedRequest(tag, write, streams, size(fields))
+    model = fields.get("model")
+    return TaggedRequest(tag, write, streams, size(fields), model if isinstance(model, str) else "")
 
 
 def _with_xargs(

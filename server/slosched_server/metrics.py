@@ -1,10 +1,13 @@
 """What the front end measures, by SLO class; never by tenant or request, whose number is open."""
 
+import platform
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+from starlette.types import Scope
 
 from slosched.core.errors import SloschedError
+from slosched.version import __version__
 from slosched_server.limits import broken_limits
 from slosched_server.refusals import AccessError
 from slosched_server.upstream import Job
@@ -22,6 +25,10 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        ProcessCollector(registry=registry)
+        Info("slosched_build", "What runs.", registry=registry).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
         # Found once for each set of labels, of which there are few: finding costs as counting does.
         self._requests = cache(
             Counter(
@@ -36,6 +43,14 @@ class Metrics:
                 "slosched_request_slo_violation",
                 "Limits that were not kept, by type: ttft, tpot, e2e.",
                 ("slo_class", "type"),
+                registry=registry,
+            ).labels
+        )
+        self._attained = cache(
+            Counter(
+                "slosched_requests_attained",
+                "Requests that finished with all their limits kept.",
+                ("slo_class",),
                 registry=registry,
             ).labels
         )
@@ -70,8 +85,12 @@ class Metrics:
             )
         }
 
-    def refuse(self, error: SloschedError) -> None:
+    def begin(self, job: Job, scope: Scope) -> None:
+        """Count nothing yet."""
+
+    def refuse(self, error: SloschedError, scope: Scope, request_id: str) -> None:
         """Count a request that was refused before it had a class."""
+        del scope, request_id
         self._requests(NO_CLASS, "rejected").inc()
         if isinstance(error, AccessError):
             self._refusals.labels(error.reason).inc()
@@ -98,8 +117,11 @@ class Metrics:
                     "queue": progress.queued,
                 },
             )
-        for name in broken_limits(job, now):
+        broken = broken_limits(job, now)
+        for name in broken:
             self._violations(slo_class, name).inc()
+        if progress.outcome == "finished" and not broken:
+            self._attained(slo_class).inc()
 
     def _observe(self, slo_class: str, seconds: dict[str, float | None]) -> None:
         for name, value in seconds.items():

@@ -32,8 +32,12 @@ class Progress:
         Seconds that it waited for an engine.
     outcome
         How it ended; "cancelled" until anything else is known.
+    status
+        Of the answer, 0 before there is one.
     queued_as, replica
-        Where there is a queue: what it knows the request by, and who of several got it.
+        Where there is a queue: what it knows the request by, and who of several got it last.
+    attempts
+        To how many it was sent.
     tokens
         Of the answer, where its end says how many.
     """
@@ -46,8 +50,10 @@ class Progress:
     first: float | None = None
     last: float = 0.0
     events: int = 0
+    status: int = 0
     queued_as: str = ""
     replica: str = ""
+    attempts: int = 0
     tokens: int = 0
     _tail: bytes = field(default=b"\n", repr=False)
     _counted: int = field(default=0, repr=False)

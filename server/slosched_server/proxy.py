@@ -9,15 +9,15 @@ from starlette.types import Receive, Scope, Send
 
 from slosched.core.errors import TagError
 from slosched_server.body import ClientGoneError, read_body
-from slosched_server.dashboard.recent import Recent
 from slosched_server.errors import ApiError, bad_request, bad_tag
 from slosched_server.hangup import until_gone
 from slosched_server.headers import tag_request
-from slosched_server.metrics import Metrics
 from slosched_server.progress import Progress
 from slosched_server.relay import Relay, send_error
+from slosched_server.request_ids import HEADER, request_id, with_id
 from slosched_server.rules import RulesInForce
 from slosched_server.upstream import Job, RawHeaders, Upstream, UpstreamRequest
+from slosched_server.watcher import Watcher
 
 log = structlog.get_logger()
 
@@ -34,10 +34,8 @@ class Completions:
         How requests are read.
     upstream
         Who answers it.
-    metrics
-        Where its outcome is counted.
-    recent
-        Told who comes and ends.
+    watcher
+        Told of it.
     max_body_bytes
         The largest body that is accepted.
     named_events
@@ -48,22 +46,20 @@ class Completions:
         self,
         in_force: RulesInForce,
         upstream: Upstream,
-        metrics: Metrics,
-        recent: Recent,
+        watcher: Watcher,
         max_body_bytes: int,
         *,
         named_events: bool = False,
     ) -> None:
         self._in_force = in_force
         self._upstream = upstream
-        self._metrics = metrics
-        self._recent = recent
+        self._watcher = watcher
         self._limit = max_body_bytes
         self._named = named_events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tag the request, send it on, and stream the answer until it or the client ends."""
-        arrival = time.monotonic()
+        arrival, this = time.monotonic(), request_id(scope["headers"])
         rules = self._in_force.rules
         try:
             caller = rules.access.enter(scope["headers"])
@@ -73,33 +69,32 @@ class Completions:
             if caller is not None:
                 caller.count_tokens(tagged.size)
         except (ApiError, TagError) as error:
-            self._metrics.refuse(error)
-            await send_error(bad_tag(error) if isinstance(error, TagError) else error, (), send)
+            self._watcher.refuse(error, scope, this)
+            answer = bad_tag(error) if isinstance(error, TagError) else error
+            await send_error(answer, ((HEADER, this.encode()),), send)
         except ClientGoneError:
             pass
         else:
             progress = Progress(arrival, tagged.stream, self._named)
             job = Job(tagged.tag, tagged.size, progress, tagged.write)
-            if caller is not None:
-                job.headers = caller.headers()
-            request = UpstreamRequest(scope["method"], target, headers, job=job)
+            job.request_id, job.model = this, tagged.model
+            job.headers = (*(caller.headers() if caller else ()), (HEADER, this.encode()))
+            self._watcher.begin(job, scope)
+            request = UpstreamRequest(scope["method"], target, with_id(headers, this), job=job)
             await self._relay(request, job, receive, send)
 
     async def _relay(
         self, request: UpstreamRequest, job: Job, receive: Receive, send: Send
     ) -> None:
         relay = Relay(self._upstream, job.progress, job)
-        self._recent.begin(job)
         try:
             await until_gone(relay.run(request, send), receive)
         except asyncio.CancelledError:
             # The server's own stop: this task ends here either way, and its last words would
             # be a traceback for each request.
-            log.warning("cut off by the stop of the server")
+            log.warning("cut off by the stop of the server", request_id=job.request_id)
         finally:
-            now = time.monotonic()
-            self._metrics.end(job, now)
-            self._recent.end(job, now)
+            self._watcher.end(job, time.monotonic())
 
 
 class PassThrough:
@@ -107,16 +102,16 @@ class PassThrough:
 
     Parameters
     ----------
-    in_force, upstream, metrics, max_body_bytes
+    in_force, upstream, watcher, max_body_bytes
         As of `Completions`.
     """
 
     def __init__(
-        self, in_force: RulesInForce, upstream: Upstream, metrics: Metrics, max_body_bytes: int
+        self, in_force: RulesInForce, upstream: Upstream, watcher: Watcher, max_body_bytes: int
     ) -> None:
         self._in_force = in_force
         self._upstream = upstream
-        self._metrics = metrics
+        self._watcher = watcher
         self._limit = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +123,7 @@ class PassThrough:
             target, headers = _target(scope), access.outgoing(_forwarded(scope))
             body = await read_body(scope, receive, self._limit)
         except ApiError as error:
-            self._metrics.refuse(error)
+            self._watcher.refuse(error, scope, request_id(scope["headers"]))
             await send_error(error, (), send)
         except ClientGoneError:
             pass

@@ -51,6 +51,7 @@ class Relay:
         sent = time.monotonic()
         try:
             async with self.upstream.send(request) as answer:
+                self.progress.status = answer.status
                 timing = _server_timing(self.progress, sent, time.monotonic())
                 head = self._head(answer, timing)
                 async for chunk in answer.body:
@@ -95,13 +96,16 @@ class Relay:
 
     async def _fail(self, error: UpstreamError, send: Send) -> None:
         if isinstance(error, RefusedError):
-            self.progress.outcome = "shed"
+            self.progress.outcome, self.progress.status = "shed", error.answer.status
             await send_error(error.answer, (*self._ours(), error.retry_after), send)
             return
         self.progress.outcome = "failed"
-        log.warning("engine broke off" if self._begun else "engine unreachable", reason=str(error))
+        event = "engine broke off" if self._begun else "engine unreachable"
+        log.warning(event, reason=str(error), request_id=self.job.request_id if self.job else None)
         if not self._begun:
-            await send_error(unreachable(), self._ours(), send)
+            answer = unreachable()
+            self.progress.status = answer.status
+            await send_error(answer, self._ours(), send)
         elif self._events:
             cut = b"" if self._gap else b"\n\n"
             await send(body_message(cut + broken_off().event(), more=False))

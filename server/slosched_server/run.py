@@ -5,10 +5,10 @@ import gc
 import signal
 import socket
 import ssl
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvloop
@@ -18,6 +18,7 @@ from slosched.dispatch import Dispatcher
 from slosched_server.admin import Admin
 from slosched_server.app import create_app
 from slosched_server.child import EngineCommand
+from slosched_server.config_reloads import ConfigReloads
 from slosched_server.connections import Connections
 from slosched_server.control import Control
 from slosched_server.dashboard.dashboard import Dashboard
@@ -27,14 +28,18 @@ from slosched_server.edits import edits_file
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
-from slosched_server.members import Members
+from slosched_server.members import Connect, Members
 from slosched_server.notify import notify
 from slosched_server.rules import RulesSource
 from slosched_server.serving import HttpServer
 from slosched_server.settings import ServerSettings
 from slosched_server.supervisor import Supervisor
+from slosched_server.telemetry import TelemetrySettings, tracing
 from slosched_server.tls import server_context
 from slosched_server.upstream import Upstream
+
+if TYPE_CHECKING:
+    from slosched_server.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -45,13 +50,15 @@ _COLLECT_EVERY = 10_000  # objects; a request makes some hundred, and leaves non
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """What is served, and where."""
+    """What is served, and where, and where it is measured."""
 
     settings: ServerSettings
     control: Control
     listener: socket.socket
     tls: ssl.SSLContext | None
     trust: ssl.SSLContext | None = None
+    tracing: "Tracing | None" = None
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
 def run_gateway(
@@ -59,6 +66,7 @@ def run_gateway(
     source: RulesSource,
     upstream_url: str,
     trust: ssl.SSLContext | None = None,
+    telemetry: TelemetrySettings | None = None,
 ) -> None:
     """Serve before an engine that runs already, until SIGINT or SIGTERM.
 
@@ -66,6 +74,8 @@ def run_gateway(
     ----------
     trust
         Whom to believe that they are the engine, by HTTPS; by default whom the system trusts.
+    telemetry
+        Where traces go; nowhere by default.
 
     Raises
     ------
@@ -75,8 +85,9 @@ def run_gateway(
         If the port cannot be listened on.
     """
     control, tls = Control(source), server_context(settings)
-    with closing(listen(settings.host, settings.port)) as listener:
-        uvloop.run(_run(_Stage(settings, control, listener, tls, trust), upstream_url, None))
+    with closing(listen(settings.host, settings.port)) as listener, _traced(telemetry) as traces:
+        stage = _Stage(settings, control, listener, tls, trust, traces)
+        uvloop.run(_run(stage, upstream_url, None))
 
 
 def run_fleet(
@@ -84,6 +95,7 @@ def run_fleet(
     source: RulesSource,
     dispatcher: Dispatcher,
     trust: ssl.SSLContext | None = None,
+    telemetry: TelemetrySettings | None = None,
 ) -> None:
     """Serve before many engines that run already, until SIGINT or SIGTERM; raises as `run_gateway`.
 
@@ -91,16 +103,21 @@ def run_fleet(
     ----------
     dispatcher
         Without replicas: these are in the rules.
-    trust
-        As for `run_gateway`.
+    trust, telemetry
+        As of `run_gateway`.
     """
     control, tls = Control(source), server_context(settings)
-    with closing(listen(settings.host, settings.port)) as listener:
-        uvloop.run(_run_fleet(_Stage(settings, control, listener, tls, trust), dispatcher))
+    with closing(listen(settings.host, settings.port)) as listener, _traced(telemetry) as traces:
+        stage = _Stage(settings, control, listener, tls, trust, traces)
+        uvloop.run(_run_fleet(stage, dispatcher))
 
 
 def run_engine(
-    settings: ServerSettings, source: RulesSource, command: EngineCommand, engine_url: str
+    settings: ServerSettings,
+    source: RulesSource,
+    command: EngineCommand,
+    engine_url: str,
+    telemetry: TelemetrySettings | None = None,
 ) -> None:
     """Start an engine and serve before it, until SIGINT or SIGTERM; raises as `run_gateway`.
 
@@ -109,25 +126,38 @@ def run_engine(
     EngineError
         If the engine fails to start, or ends and is not to be restarted again.
     """
-    with edits_file() as edits:
+    with (
+        edits_file() as edits,
+        closing(listen(settings.host, settings.port)) as listener,
+        _traced(telemetry) as traces,
+    ):
         control, tls = Control(source, edits.write), server_context(settings)
         command = replace(command, environment={**command.environment, **edits.environment})
-        with closing(listen(settings.host, settings.port)) as listener:
-            uvloop.run(_run(_Stage(settings, control, listener, tls), engine_url, command))
+        stage = _Stage(settings, control, listener, tls, None, traces)
+        uvloop.run(_run(stage, engine_url, command))
+
+
+def _traced(telemetry: TelemetrySettings | None) -> AbstractContextManager["Tracing | None"]:
+    return tracing(telemetry or TelemetrySettings())
 
 
 async def _run(stage: _Stage, url: str, command: EngineCommand | None) -> None:
     async with HttpUpstream(url, stage.settings.connect_timeout_s, stage.trust) as upstream:
         supervisor = Supervisor(command, upstream, stage.settings) if command else None
-        await _serve(stage, upstream, url, supervisor)
+        seen = stage.tracing.around(upstream, url) if stage.tracing else upstream
+        await _serve(stage, seen, url, supervisor)
 
 
 async def _run_fleet(stage: _Stage, dispatcher: Dispatcher) -> None:
     timeout_s = stage.settings.connect_timeout_s
     fleet = stage.control.in_force.rules.fleet
     assert fleet is not None  # noqa: S101  (whoever has a dispatcher has that)
-    connect = partial(HttpUpstream, connect_timeout_s=timeout_s, trust=stage.trust)
-    async with FleetUpstream(dispatcher, fleet, connect, probe_timeout_s=timeout_s) as upstream:
+    connect: Connect = partial(HttpUpstream, connect_timeout_s=timeout_s, trust=stage.trust)
+    if stage.tracing:
+        connect = stage.tracing.connecting(connect)
+    async with FleetUpstream(
+        dispatcher, fleet, connect, probe_timeout_s=timeout_s, registry=stage.registry
+    ) as upstream:
         dispatcher.warm_up()
         if fleet.replay is not None:
             rehearse(fleet.replay)
@@ -151,15 +181,20 @@ async def _serve(
         loop.add_signal_handler(number, signals.put_nowait, number)
     control = stage.control
     loop.add_signal_handler(signal.SIGHUP, control.reload)
-    admin = Admin(control, members)
-    dashboard = dashboard or Dashboard(control.in_force)
-    registry = CollectorRegistry()
+    admin, dashboard = Admin(control, members), dashboard or Dashboard(control.in_force)
+    stage.registry.register(ConfigReloads(control))
     app = create_app(
-        stage.settings, control.in_force, upstream, registry, admin=admin, dashboard=dashboard
+        stage.settings,
+        control.in_force,
+        upstream,
+        stage.registry,
+        admin=admin,
+        dashboard=dashboard,
+        watchers=[stage.tracing] if stage.tracing else [],
     )
     room = make_room(stage.settings.max_connections)
     limits = replace(stage.settings, max_connections=room)
-    connections = Connections(limits, app.state.stopping, registry)
+    connections = Connections(limits, app.state.stopping, stage.registry)
     server = HttpServer(app, connections, stage.tls)
     serving = asyncio.create_task(server.serve([stage.listener]))
     watching = asyncio.create_task(control.watch())

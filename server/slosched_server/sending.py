@@ -1,6 +1,5 @@
 """A request on its way through a fleet: it waits, goes to a replica, and is answered."""
 
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,6 +8,8 @@ from types import TracebackType
 import structlog
 
 from slosched.dispatch import Dispatcher, Replica
+from slosched_server.answer_end import OUTPUT_TOKENS, TAIL
+from slosched_server.fleet_metrics import FleetMetrics
 from slosched_server.members import Members
 from slosched_server.upstream import Job, UpstreamAnswer, UpstreamError, UpstreamRequest
 from slosched_server.visit import Visit
@@ -16,8 +17,6 @@ from slosched_server.visit import Visit
 log = structlog.get_logger()
 
 REPLICA_HEADER = b"x-slosched-replica"
-_COUNTED = re.compile(rb'"(?:completion|output)_tokens":\s*(\d+)')
-_TAIL = 4096  # bytes at the end of a body, in which usage is looked for
 TRY_ELSEWHERE = (502, 503, 504)
 
 
@@ -26,6 +25,8 @@ class Sending:
 
     Parameters
     ----------
+    metrics
+        Told of retries, and of lengths that were predicted wrong.
     dispatcher
         Told of the answer's tokens.
     members
@@ -38,12 +39,14 @@ class Sending:
 
     def __init__(
         self,
+        metrics: FleetMetrics,
         dispatcher: Dispatcher,
         members: Members,
         visit: Visit,
         request: UpstreamRequest,
         job: Job,
     ) -> None:
+        self._metrics = metrics
         self._dispatcher, self._members, self._visit = dispatcher, members, visit
         self._request, self._job = request, job
         self._open = AsyncExitStack()
@@ -69,11 +72,13 @@ class Sending:
 
     async def _answered(self) -> UpstreamAnswer:
         """Wait for a replica and for its answer's first byte; try another one if it fails."""
-        began = time.monotonic()
+        began, progress = time.monotonic(), self._job.progress
         while True:
             replica = await self._visit.bound()
-            self._job.progress.queued = time.monotonic() - began
-            self._job.progress.replica = replica.name
+            progress.queued = time.monotonic() - began
+            progress.replica = replica.name
+            progress.attempts += 1
+            self._job.trace.bound(self._dispatcher, self._visit.request_id)
             try:
                 async with AsyncExitStack() as attempt:
                     upstream = self._members.upstream(replica.name)
@@ -82,11 +87,18 @@ class Sending:
                     if answer.status not in TRY_ELSEWHERE or not self._visit.put_back():
                         self._open = attempt.pop_all()
                         return self._told(replica, answer, first)
-                    log.warning("sent elsewhere", replica=replica.name, status=answer.status)
+                    self._log_retry(replica, str(answer.status))
+                    self._metrics.retried(str(answer.status))
             except UpstreamError as error:
                 self._members.lost(replica, str(error))
                 if not self._visit.put_back():
                     raise
+                self._log_retry(replica, str(error))
+                self._metrics.retried("connection")
+
+    def _log_retry(self, replica: Replica, reason: str) -> None:
+        request_id = self._job.request_id
+        log.warning("sent elsewhere", replica=replica.name, reason=reason, request_id=request_id)
 
     def _told(self, replica: Replica, answer: UpstreamAnswer, first: bytes) -> UpstreamAnswer:
         headers = [*answer.headers, (REPLICA_HEADER, replica.name.encode())]
@@ -97,13 +109,14 @@ class Sending:
         progress, request_id = self._job.progress, self._visit.request_id
         chunk, tail, told = first, b"", 0
         while chunk:
-            tail = (tail + chunk)[-_TAIL:]
+            tail = (tail + chunk)[-TAIL:]
             yield chunk
             if progress.events > told:
                 told = progress.events
                 self._dispatcher.on_token(request_id, told, progress.last)
             chunk = await anext(answer.body, b"")
         if answer.status == 200:
-            counted = _COUNTED.findall(tail)
+            counted = OUTPUT_TOKENS.findall(tail)
             tokens = progress.tokens = int(counted[-1]) if counted else max(told, 1)
+            self._metrics.completed(self._dispatcher.first_guess(request_id), tokens)
             self._dispatcher.on_complete(request_id, tokens, time.monotonic())

@@ -49,6 +49,8 @@ class ServerSettings:
         Of the key, if it is encrypted.
     ssl_ca_certs
         Clients must show a certificate of one of these authorities.
+    access_log
+        Whether a line is logged for each request.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class ServerSettings:
         default=None, repr=False
     )
     ssl_ca_certs: str | None = None
+    access_log: bool = False
 
     def __post_init__(self) -> None:
         if not self.host:

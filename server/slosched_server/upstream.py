@@ -11,6 +11,7 @@ from slosched.core.slo import SloClass
 from slosched.core.tags import Tag
 from slosched_server.progress import Progress
 from slosched_server.sizes import Size
+from slosched_server.trace import UNTRACED, Trace
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -53,6 +54,12 @@ class Job:
         The class that it asked for, if it was downgraded; else "".
     headers
         Of the answer, in place of the engine's own.
+    request_id
+        By which clients, logs and engines know it.
+    model
+        That it names.
+    trace
+        Told of its way.
     """
 
     tag: Tag
@@ -61,6 +68,9 @@ class Job:
     write: Callable[[Tag], bytes]
     asked: str = ""
     headers: RawHeaders = ()
+    request_id: str = ""
+    model: str = ""
+    trace: Trace = UNTRACED
 
     def downgrade(self, instead: SloClass) -> None:
         """Make it one of another class, by whose limits it is served."""

@@ -35,6 +35,7 @@ class Visit:
     async def begin(self) -> None:
         """Let it in, as another class if need be; raise `RefusedError` if as none."""
         self._gate.check_bounds(self._job)
+        self._job.trace.waits()
         self._enter()
         while self._gate.guards(self._job):
             if await self._gate.admits(self.request_id):
@@ -54,7 +55,10 @@ class Visit:
 
     def put_back(self) -> bool:
         """Let it wait again after its replica failed it, if another one may get it."""
-        return self._room.put_back(self.request_id)
+        back = self._room.put_back(self.request_id)
+        if back:
+            self._job.trace.waits()
+        return back
 
     def end(self) -> None:
         """Let it leave, wherever it is."""

@@ -8,6 +8,7 @@ import structlog
 
 from slosched.core.request import Request
 from slosched.dispatch import Dispatcher, Replica
+from slosched_server.fleet_metrics import FleetMetrics
 
 log = structlog.get_logger()
 
@@ -21,11 +22,14 @@ class WaitingRoom:
         Who goes where.
     plan_every_s
         Seconds from one plan to the next at least; may be changed.
+    metrics
+        Told of plans.
     """
 
-    def __init__(self, dispatcher: Dispatcher, plan_every_s: float) -> None:
+    def __init__(self, dispatcher: Dispatcher, plan_every_s: float, metrics: FleetMetrics) -> None:
         self.dispatcher = dispatcher
         self.plan_every_s = plan_every_s
+        self._metrics = metrics
         self._waiting: dict[str, asyncio.Future[Replica]] = {}
         self._planning: asyncio.Task[None] | None = None
         self._solver = ThreadPoolExecutor(1, "slosched-fleet-plan")
@@ -93,7 +97,9 @@ class WaitingRoom:
         job = self.dispatcher.job(time.monotonic())
         solved = await asyncio.get_running_loop().run_in_executor(self._solver, job.solve)
         self.dispatcher.take(solved)
+        self._metrics.planned(solved)
         for mishap in self.dispatcher.take_mishaps():
+            self._metrics.failed()
             log.warning(mishap.event, part=type(mishap.part).__name__, reason=str(mishap.error))
         self._release()
         await asyncio.sleep(max(self.plan_every_s - solved.seconds, 0.0))
@@ -102,6 +108,7 @@ class WaitingRoom:
         self._planning = None
         if not task.cancelled():
             if (error := task.exception()) is not None:
+                self._metrics.failed()
                 log.error("planning failed", reason=str(error))
             self.pump()
 

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from structlog.typing import Processor
 
     from slosched.config.schema import Settings
 
@@ -25,6 +26,18 @@ Seed = Annotated[int, typer.Option(min=0, help="Of all random draws.")]
 
 
 PIPE_WIDTH = 200
+
+
+class LogFormat(StrEnum):
+    """How logs are written."""
+
+    text = "text"
+    json = "json"
+
+
+LogFormatOption = Annotated[
+    LogFormat, typer.Option("--log-format", help="How logs are written to stderr.")
+]
 
 
 class Format(StrEnum):
@@ -66,14 +79,16 @@ def show(table: "Table") -> None:
 
 
 @contextmanager
-def reported(verbose: bool = False, quiet: bool = False) -> Iterator[None]:
+def reported(
+    verbose: bool = False, quiet: bool = False, log_format: LogFormat = LogFormat.text
+) -> Iterator[None]:
     """Send logs to stderr, and end on an error with one line and its exit code.
 
     2 for wrong use or configuration, 1 for an engine that failed, 130 for Ctrl-C.
     """
     from slosched.core.errors import EngineError, SloschedError
 
-    _log_to_stderr(verbose, quiet)
+    _log_to_stderr(verbose, quiet, log_format)
     try:
         yield
     except EngineError as error:
@@ -91,24 +106,48 @@ def reported(verbose: bool = False, quiet: bool = False) -> Iterator[None]:
         raise typer.Exit(0) from None
 
 
-def _log_to_stderr(verbose: bool, quiet: bool) -> None:
+def _log_to_stderr(verbose: bool, quiet: bool, log_format: LogFormat) -> None:
     import logging
 
     import structlog
 
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    first, last = _json() if log_format is LogFormat.json else _text()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            # Its own traceback would show the value of every variable: whole prompts.
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
-        ],
+        processors=[*first, last],
     )
     # The HTTP server's own: it speaks when something is wrong, and of each request when asked to.
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    if log_format is LogFormat.json:
+        handler.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=first,
+                processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+            )
+        )
+    logging.basicConfig(handlers=[handler], format="%(message)s", level=logging.WARNING)
     logging.getLogger("uvicorn.access").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _text() -> tuple[list["Processor"], "Processor"]:
+    """Return what makes lines for people."""
+    import structlog
+
+    # Its own traceback would show the value of every variable: whole prompts.
+    plain = structlog.dev.plain_traceback
+    last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+    stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+    return [structlog.processors.add_log_level, stamp], last
+
+
+def _json() -> tuple[list["Processor"], "Processor"]:
+    """Return what makes a JSON object of each line, with the time in UTC."""
+    import structlog
+
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    # Tracebacks as text: those as objects would show the value of every variable, too.
+    text = structlog.processors.format_exc_info
+    first: list[Processor] = [structlog.processors.add_log_level, stamp, text]
+    return first, structlog.processors.JSONRenderer()

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slosched.cli.common import Config, Quiet, Set, Verbose, load, reported
+from slosched.cli.common import (
+    Config,
+    LogFormat,
+    LogFormatOption,
+    Quiet,
+    Set,
+    Verbose,
+    load,
+    reported,
+)
 from slosched.cli.url import check_url
 
 if TYPE_CHECKING:
@@ -80,6 +89,7 @@ def serve(
         int,
         typer.Option(min=0, max=65535, metavar="PORT", help="vLLM's own port, 0 for any free one."),
     ] = 0,
+    log_format: LogFormatOption = LogFormat.text,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -92,7 +102,7 @@ def serve(
       slosched serve Qwen/Qwen3-8B --config slosched.yaml
       slosched serve ./model --policy edf --port 9000 -- --max-num-seqs 32 --dtype float16
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
-    with reported(verbose, quiet):
+    with reported(verbose, quiet, log_format):
         _check_model(model)
         _check_flags(vllm_args or [])
         settings, overrides = load(config, set_, policy)
@@ -120,7 +130,8 @@ def serve(
             engine_environment(config, overrides),
         )
         source = LiveConfig(config, overrides, queue=False, host=server.host)
-        run_engine(server, source, command, f"http://{_ENGINE_HOST}:{engine_port}")
+        url = f"http://{_ENGINE_HOST}:{engine_port}"
+        run_engine(server, source, command, url, settings.telemetry)
 
 
 def gateway(
@@ -140,6 +151,7 @@ def gateway(
     ssl_keyfile: Keyfile = None,
     ssl_keyfile_password: KeyPassword = None,
     ssl_ca_certs: CaCerts = None,
+    log_format: LogFormatOption = LogFormat.text,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -154,7 +166,7 @@ def gateway(
       slosched gateway --upstream http://127.0.0.1:8001 --config slosched.yaml
       slosched gateway --upstream http://127.0.0.1:8001 --upstream http://127.0.0.1:8002
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
-    with reported(verbose, quiet):
+    with reported(verbose, quiet, log_format):
         from slosched.config.live import LiveConfig
         from slosched.core.errors import ConfigError
         from slosched_server.run import run_fleet, run_gateway
@@ -181,9 +193,10 @@ def gateway(
         source = LiveConfig(config, overrides, queue=queue, host=server.host)
         trust = client_context(settings.fleet.ca_certs)
         if source.queue:
-            run_fleet(server, source, settings.dispatcher(), trust)
+            run_fleet(server, source, settings.dispatcher(), trust, settings.telemetry)
         else:
-            run_gateway(server, source, settings.fleet.replicas[0].url, trust)
+            url = settings.fleet.replicas[0].url
+            run_gateway(server, source, url, trust, settings.telemetry)
 
 
 def register(app: typer.Typer) -> None:

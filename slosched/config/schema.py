@@ -46,6 +46,7 @@ from slosched.sim.options import EngineOptions
 from slosched.traces.workload import AssignRule, Gamma, Poisson, Recorded
 from slosched_server.overload import Overload
 from slosched_server.settings import ServerSettings
+from slosched_server.telemetry import TelemetrySettings
 from slosched_solvers.anneal import Anneal
 from slosched_solvers.cpsat import CpSat
 from slosched_solvers.exhaustive import Exhaustive
@@ -138,6 +139,7 @@ class Settings(BaseModel):
     engine: Engine = Field(default_factory=EngineSettings)
     workload: WorkloadSettings = Field(default_factory=WorkloadSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     whatif: WhatIfSettings = Field(default_factory=WhatIfSettings)
     request_log: RequestLogSettings | None = None
     fleet: FleetSettings = Field(default_factory=FleetSettings)

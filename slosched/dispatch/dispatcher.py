@@ -308,7 +308,7 @@ class Dispatcher:
             for name, first, finish in times
             if name
         }
-        self._queues.replace(queues, outlook)
+        self._queues.replace(queues, outlook, snapshot.now)
 
     # -- who wants to know ---------------------------------------------------------------------
 
@@ -328,6 +328,10 @@ class Dispatcher:
         """How long a live request's answer is expected to be; None if it is not live."""
         life = self._lives.get(request_id)
         return None if life is None else max(round(self._lives.table.rows["length"][life.row]), 1)
+
+    def first_guess(self, request_id: str) -> float | None:
+        """Output tokens that were first predicted of a live request; None if none were."""
+        return self._lives.first_guess(request_id)
 
     def reasons(self, now: float) -> ReasonsJob | None:
         """Ask why the plan in force begins as it does; None where no plan is."""

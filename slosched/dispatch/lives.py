@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 
 from slosched.core.live import LiveTable
 from slosched.core.request import Request
@@ -150,6 +151,12 @@ class Lives:
     def needs(self, life: Life) -> int:
         """Tokens of KV cache that a request will need, as far as is known."""
         return life.request.input_tokens + int(self.table.rows["length"][life.row])
+
+    def first_guess(self, request_id: str) -> float | None:
+        """Output tokens that were first predicted of a live request; None if none were."""
+        life = self._lives.get(request_id)
+        guess = nan if life is None else float(self.table.rows["first_guess"][life.row])
+        return None if isnan(guess) else guess
 
     def _wait(self, life: Life) -> None:
         self._waiting[life.request.request_id] = life

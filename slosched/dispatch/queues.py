@@ -15,10 +15,13 @@ class Queues:
     ----------
     newcomers
         Ids of those whom no plan knows yet, in the order in which they came.
+    made_at
+        Of when the state is that the plan was made for, s.
     """
 
     def __init__(self) -> None:
         self.newcomers: list[str] = []
+        self.made_at = -inf
         self._of: dict[Replica, list[str]] = {}
         self._outlook: Mapping[str, tuple[float, float]] = {}
 
@@ -26,6 +29,7 @@ class Queues:
         self,
         queues: Mapping[Replica, Sequence[str]],
         outlook: Mapping[str, tuple[float, float]],
+        made_at: float,
     ) -> None:
         """Put another plan in force.
 
@@ -35,9 +39,11 @@ class Queues:
             Of each replica who waits for it, the first first.
         outlook
             When each request's first token and its last are expected, s.
+        made_at
+            Of when the state is that it was made for, s.
         """
         self._of = {replica: list(queue) for replica, queue in queues.items()}
-        self._outlook = outlook
+        self._outlook, self.made_at = outlook, made_at
         planned = {name for queue in self._of.values() for name in queue}
         self.newcomers = [name for name in self.newcomers if name not in planned]
 

@@ -91,6 +91,8 @@ class View:
         How many wait of each class.
     margin
         By what factor plans take steps to be longer than they are known to be.
+    plan_age
+        Seconds since the state that the plan in force was made for; 0 if it knows nobody who waits.
     """
 
     now: float
@@ -98,6 +100,7 @@ class View:
     by_class: Mapping[str, int]
     replicas: Sequence[ReplicaView]
     margin: float
+    plan_age: float
 
 
 def view(
@@ -122,7 +125,8 @@ def view(
     waiting += [_waiting(lives[name], queues, lives, "", place) for place, name in enumerate(new)]
     by_class = Counter(life.request.slo_class for life in lives.waiting)
     there = [_replica(replica, queued.get(replica, 0)) for replica in replicas]
-    return View(now, waiting[:most], by_class, there, margin)
+    plan_age = now - queues.made_at if any(queued.values()) else 0.0
+    return View(now, waiting[:most], by_class, there, margin, plan_age)
 
 
 def _waiting(life: Life, queues: Queues, lives: Lives, replica: str, place: int) -> WaitingView:

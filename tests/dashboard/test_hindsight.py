@@ -36,7 +36,7 @@ def ended(
     """A request that had the slot from when it was sent; they are to be told in that order."""
     asked = job(arrival, limits=Slo(e2e=e2e), outcome=outcome, replica="a")
     asked.progress.queued, asked.progress.tokens = sent - arrival, tokens
-    recent.begin(asked)
+    recent.begin(asked, {})
     recent.end(asked, sent + slower * tokens)
 
 
@@ -69,7 +69,7 @@ def test_who_waits_still_counts_and_who_was_refused_does_not() -> None:
     for name, arrival in (("early", 60.0), ("new", 96.0), ("unknown", 97.0)):
         asked = job(arrival)
         asked.progress.queued_as = name
-        recent.begin(asked)
+        recent.begin(asked, {})
         waits.submit(Request(name, arrival, 20, asked.tag.slo))
         if name == "new":
             waits.take(waits.job(NOW).solve())

@@ -92,7 +92,7 @@ def test_a_row_says_what_came_of_a_request() -> None:
     recent = Recent()
     asked = job(5.0, "chat", ttft=2.0, replica="gpu-a")
     asked.progress.queued = 1.5
-    recent.begin(asked)
+    recent.begin(asked, {})
     assert list(recent.underway) == [asked]
     recent.end(asked, 9.0)
     assert not list(recent.underway)

@@ -9,18 +9,21 @@ from typing import Any
 
 import aiohttp
 import orjson
+from prometheus_client import CollectorRegistry
 
 from slosched.config.live import LiveConfig
 from slosched_server.access import Access
 from slosched_server.admin import Admin
 from slosched_server.app import create_app
+from slosched_server.config_reloads import ConfigReloads
 from slosched_server.control import Control
 from slosched_server.dashboard.dashboard import Dashboard
 from slosched_server.errors import ApiError
 from slosched_server.fleet import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
+from slosched_server.members import Connect
 from slosched_server.rules import Rules
-from slosched_server.settings import ServerSettings
+from slosched_server.tracing import Tracing
 from slosched_server.upstream import RawHeaders
 from tests.server.front_end import serving
 
@@ -47,7 +50,10 @@ class FleetConfig(LiveConfig):
 
 @asynccontextmanager
 async def fleet(
-    urls: Sequence[str], *overrides: str, config: Path | None = None
+    urls: Sequence[str],
+    *overrides: str,
+    config: Path | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Serve before replicas r0, r1 ... of four slots, unless a file says whom; gives a client."""
     replicas = [{"url": url, "name": f"r{i}", "max_num_seqs": 4} for i, url in enumerate(urls)]
@@ -56,16 +62,29 @@ async def fleet(
     control = Control(source)
     rules = control.in_force.rules.fleet
     assert rules
-    connect = partial(HttpUpstream, connect_timeout_s=5.0)
+    connect: Connect = partial(HttpUpstream, connect_timeout_s=5.0)
+    if tracing:
+        connect = tracing.connecting(connect)
     async with AsyncExitStack() as stack:
         dispatcher = source.settings().dispatcher()
-        upstream = await stack.enter_async_context(FleetUpstream(dispatcher, rules, connect))
+        registry = CollectorRegistry()
+        registry.register(ConfigReloads(control))
+        upstream = await stack.enter_async_context(
+            FleetUpstream(dispatcher, rules, connect, registry=registry)
+        )
         dispatcher.warm_up()
         control.in_force.listen(upstream.apply)
         admin = Admin(control, upstream.members)
         dashboard = Dashboard(control.in_force, dispatcher)
+        watchers = [tracing] if tracing else []
         app = create_app(
-            ServerSettings(), control.in_force, upstream, admin=admin, dashboard=dashboard
+            source.settings().server,
+            control.in_force,
+            upstream,
+            registry,
+            admin=admin,
+            dashboard=dashboard,
+            watchers=watchers,
         )
         url = await stack.enter_async_context(serving(app))
         yield await stack.enter_async_context(aiohttp.ClientSession(url))

@@ -26,7 +26,10 @@ FIELDS = st.dictionaries(
 )
 SPACE = st.text(" \t\r\n", max_size=3).map(str.encode)
 # Fields of one connection are the server's own; the others are the engine's.
-OWN = {"transfer-encoding", "connection", "keep-alive", "x-slosched-class", "server-timing"}
+OWN = {
+    "transfer-encoding", "connection", "keep-alive", "x-slosched-class", "server-timing",
+    "x-request-id",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

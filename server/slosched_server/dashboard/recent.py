@@ -8,7 +8,9 @@ from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.types import Scope
 
+from slosched.core.errors import SloschedError
 from slosched_server.limits import broken_limits
 from slosched_server.progress import Outcome
 from slosched_server.upstream import Job
@@ -105,9 +107,13 @@ class Recent:
         """Of each class since the start."""
         return {name: of.total for name, of in self._classes.items()}
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: Job, scope: Scope) -> None:
         """Hear that a request came."""
+        del scope
         self._underway[id(job)] = job
+
+    def refuse(self, error: SloschedError, scope: Scope, request_id: str) -> None:
+        """Hear of a request that is of no class, and so of no account here."""
 
     def end(self, job: Job, now: float) -> None:
         """Hear that a request ended at `now`, s on the clock of its arrival."""

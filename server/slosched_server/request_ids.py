@@ -1,0 +1,26 @@
+"""Ids of requests, by which an answer, log lines, spans and the engine's own logs are joined."""
+
+import re
+from secrets import token_hex
+
+from slosched_server.upstream import RawHeaders
+
+HEADER = b"x-request-id"
+# What can stand in a log line and in a header as it is.
+_SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+def request_id(headers: RawHeaders) -> str:
+    """Return the id that a client gave its request, or a new one if it is missing or not sane."""
+    for name, value in headers:
+        if name == HEADER:
+            return value.decode() if _SANE.fullmatch(value) else token_hex(16)
+    return token_hex(16)
+
+
+def with_id(headers: RawHeaders, this: str) -> RawHeaders:
+    """Return headers for the engine that have an id: as they came if that is the client's."""
+    ours = (HEADER, this.encode())
+    if ours in headers:
+        return headers
+    return [*(pair for pair in headers if pair[0] != HEADER), ours]
