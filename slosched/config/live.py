@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
 from pydantic import TypeAdapter
 
 from slosched.config import load
@@ -17,6 +18,9 @@ from slosched.core.errors import ConfigError
 from slosched_server.rates import Meters
 from slosched_server.rules import FleetRules, Lengths, Member, Rules
 from slosched_solvers.replay_past import replay_past
+
+
+log = structlog.get_logger()
 
 
 class LiveConfig:
@@ -57,6 +61,8 @@ class LiveConfig:
     def read(self, edits: Sequence[str] = ()) -> Rules:
         """Return what the front end goes by now; ConfigError if it does not fit."""
         settings = self.settings(edits)
+        if not self.queue:
+            _warn_of_overload(settings)
         access, tagger = settings.access, settings.tagger()
         access.check_exposure(settings.server.host if self._host is None else self._host)
         path = access.file(load.where(self._path))
@@ -71,6 +77,17 @@ class LiveConfig:
         replica = validate(load_yaml(json.dumps(fields), "replica"), TypeAdapter(ReplicaSettings))
         settings = self.settings()
         return Member(replica.build(settings.engine, settings.fleet.ahead), replica.url)
+
+
+def _warn_of_overload(settings: Settings) -> None:
+    """Say what has no effect where requests are passed on as they come."""
+    guarded = [name for name, of in settings.classes.items() if of.overload != "accept"]
+    if guarded:
+        log.warning(
+            "overload has no effect before one engine: a section fleet, of one replica too, has "
+            "the queue that it takes",
+            classes=guarded,
+        )
 
 
 def _fleet(settings: Settings, weights: Mapping[str, float]) -> FleetRules:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, fields
 from functools import cache
 
 import aiohttp
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from slosched.vllm.metrics import engine_metrics
+from slosched_server.connections import Connections
+from slosched_server.settings import ServerSettings
 from tests.server.fake_engine import FakeEngine, answer
 from tests.server.fleet import fleet
 from tests.simulated_engine.serve import simulated
@@ -47,11 +49,14 @@ def of_the_front_end() -> Names:
             "classes.hasty={ttft_ms: 0.001, tpot_ms: 0.001, overload: downgrade, "
             "downgrade_to: batch}"
         )
+        registry = CollectorRegistry()
+        clients = Connections(ServerSettings(), asyncio.Event(), registry)
         async with (
             FakeEngine(answer(b"{}", 503)) as broken,
             simulated("engine.max_num_seqs=2", speed=20.0) as one,
-            fleet([broken.url, one], hasty) as client,
+            fleet([broken.url, one], hasty, registry=registry) as client,
         ):
+            clients.cut("unread")
             page = ""
             while not all(name in page for name in _LATE):
                 asking = asyncio.gather(*(_ask(client, number) for number in range(12)))

@@ -54,6 +54,7 @@ async def fleet(
     *overrides: str,
     config: Path | None = None,
     tracing: Tracing | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Serve before replicas r0, r1 ... of four slots, unless a file says whom; gives a client."""
     replicas = [{"url": url, "name": f"r{i}", "max_num_seqs": 4} for i, url in enumerate(urls)]
@@ -67,7 +68,7 @@ async def fleet(
         connect = tracing.connecting(connect)
     async with AsyncExitStack() as stack:
         dispatcher = source.settings().dispatcher()
-        registry = CollectorRegistry()
+        registry = registry or CollectorRegistry()
         registry.register(ConfigReloads(control))
         upstream = await stack.enter_async_context(
             FleetUpstream(dispatcher, rules, connect, registry=registry)

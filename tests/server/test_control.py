@@ -78,3 +78,14 @@ def test_a_file_is_watched_however_editors_write_it(
         assert classes(control) == {"chat", "batch"}
 
     asyncio.run(main())
+
+
+def test_what_has_no_effect_is_said(file: Path) -> None:
+    guarded = "classes.chat.overload=reject"
+    with structlog.testing.capture_logs() as logs:
+        Control(LiveConfig(file, [guarded], queue=False))
+    assert logs[0]["classes"] == ["chat"]
+    with structlog.testing.capture_logs() as logs:
+        replica = "fleet.replicas=[{url: 'http://127.0.0.1:1'}]"
+        Control(LiveConfig(file, [guarded, replica], queue=True))
+    assert not logs
