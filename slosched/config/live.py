@@ -19,7 +19,6 @@ from slosched_server.rates import Meters
 from slosched_server.rules import FleetRules, Lengths, Member, Rules
 from slosched_solvers.replay_past import replay_past
 
-
 log = structlog.get_logger()
 
 
