@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from slosched.core.errors import SloschedError
-from slosched_server.body import read_body
+from slosched_server.body import read_body, read_object
 from slosched_server.control import Control
 from slosched_server.errors import ApiError, bad_request, conflict, not_found
 from slosched_server.members import Members
@@ -110,14 +110,7 @@ class Admin:
 
 
 async def _fields(request: Request) -> dict[str, Any]:
-    body = await read_body(request.scope, request.receive, _LIMIT_BYTES)
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise bad_request(f"the body is not valid JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise bad_request("the body must be a JSON object")
-    return fields
+    return read_object(await read_body(request.scope, request.receive, _LIMIT_BYTES))
 
 
 def _json(content: object, status: int = 200) -> Response:

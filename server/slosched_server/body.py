@@ -1,8 +1,11 @@
-"""Reading a request body without trusting its length."""
+"""Reading a request body without trusting its length, or what is in it."""
 
+from typing import Any
+
+import orjson
 from starlette.types import Receive, Scope
 
-from slosched_server.errors import body_too_large
+from slosched_server.errors import bad_request, body_too_large
 
 
 class ClientGoneError(Exception):
@@ -34,3 +37,14 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
             raise body_too_large(limit_bytes)
         more = message.get("more_body", False)
     return bytes(body)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Read a body that has to be a JSON object; `ApiError` if it is none."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise bad_request(f"the body is not valid JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise bad_request("the body must be a JSON object")
+    return fields

@@ -9,6 +9,7 @@ from typing import Protocol
 import orjson
 
 from slosched.core.tags import SERVICE_TIER, Headers, Tag, to_xargs
+from slosched_server.body import read_object
 from slosched_server.errors import bad_request
 from slosched_server.sizes import Size, size
 
@@ -62,12 +63,7 @@ def tag_request(
         If the body is no JSON object, or carries engine arguments that are ours to write; or
         if the client may not ask so.
     """
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise bad_request(f"the body is not valid JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise bad_request("the body must be a JSON object")
+    fields = read_object(body)
     tag = tagger.read(headers, fields.get(SERVICE_TIER))
     streams = fields.get("stream") is True
     client_xargs = _client_xargs(fields) if XARGS in fields else None
