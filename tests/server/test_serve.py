@@ -245,6 +245,7 @@ def test_a_port_in_use_is_said_before_the_engine_is_started(pid_file: Path, opti
         ("gateway", [*BEHIND, "--host", "::"], "host: :: can be reached from other machines"),
         ("gateway", [*BEHIND, "--set", "access.keys=/no/keys"], "/no/keys: No such file"),
         ("gateway", ["--upstream", "localhost:80"], "--upstream: must be like http://"),
+        ("gateway", ["--upstream", "http://u:p@localhost:80"], "--upstream: must not have a user"),
         ("gateway", ["--upstream", "http://h/v1/"], "--upstream: give the server's root"),
     ],
 )
