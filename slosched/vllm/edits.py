@@ -1,12 +1,15 @@
 """Edits of the configuration, noticed beside the engine and never inside of its steps."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event, Thread
 from typing import Generic, TypeVar
 
 from slosched.core.stamps import stamps
-from slosched.vllm.shield import log
+
+# Under vLLM's own logger, or nobody would see it; without an import of vLLM, as is the middleware.
+log = logging.getLogger("vllm.slosched.edits")
 
 T = TypeVar("T")
 
