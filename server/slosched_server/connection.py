@@ -45,6 +45,7 @@ class Connection(CorkedHttp):
         self._since = self.loop.time()  # s, when that began, or a piece of it last came
         self._chunk = 0  # bytes, the newest from the client
         self._kept = 0  # bytes at most that the parser keeps
+        self._deaf = False  # to what comes after a request that is none
         self._unread = 0  # bytes that the client had not read when we last looked,
         self._read_at = self._since  # and when it had last read any, s
 
@@ -63,6 +64,8 @@ class Connection(CorkedHttp):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; too much of a head is refused before it is whole."""
+        if self._deaf:
+            return
         self._chunk = len(data)
         self._kept += self._chunk
         if self._reading is _Reading.NOTHING_YET:
@@ -171,8 +174,14 @@ class Connection(CorkedHttp):
         """Answer with an error, if nothing of an answer is out yet, and hang up."""
         if self.transport.is_closing():
             return
+        if self._is_busy and self._reading is _Reading.HEAD:
+            # The answer that is under way is whole and the last one: what came after its request
+            # is nothing that could have another.
+            self.last()
+            self._deaf = True
+            return
         if self._is_busy:
-            if self.cycle.response_started or self._reading is _Reading.HEAD:
+            if self.cycle.response_started:
                 self.transport.abort()  # it would be taken for a part of another answer
                 return
             # What the application says from now on is lost.

@@ -23,7 +23,7 @@ from slosched_server.listen import listen
 from slosched_server.rules import Rules, RulesInForce
 from slosched_server.serving import HttpServer
 from slosched_server.settings import ServerSettings
-from tests.server.fake_engine import FakeEngine, Seen, hang, head
+from tests.server.fake_engine import FakeEngine, Seen, answer, hang, head
 from tests.server.front_end import TAGGER
 
 BODY = b'{"prompt": "p"}'
@@ -166,6 +166,25 @@ def test_no_http_is_refused_in_openais_form() -> None:
         async with client(front_end) as (reader, writer):
             writer.write(b"hello\r\n\r\n")
             assert await refused(reader) == (400, "invalid_http")
+
+    told(story)
+
+
+def test_what_comes_after_a_request_takes_nothing_from_its_answer() -> None:
+    """A header whose value ends the head, say: the rest of it is no request."""
+
+    async def story(front_end: Limited) -> None:
+        async with client(front_end) as (reader, writer):
+            writer.write(b"PATCH /v1/completions HTTP/1.1\r\nx: \r\n\r\nx: 0\r\n\r\n")
+            status, _, _ = await answer_of(reader)
+            assert status == 405
+            assert await reader.read() == b""
+        front_end.engine.reply = answer(b"whole")
+        async with client(front_end) as (reader, writer):
+            writer.write(ASKS + b"no request\r\n\r\n" + b"x" * 100_000)
+            status, _, body = await answer_of(reader)
+            assert (status, body) == (200, b"whole")
+            assert await reader.read() == b""
 
     told(story)
 
