@@ -66,13 +66,18 @@ class Binder:
 
     def _head(self, replica: Replica, queue: list[str]) -> Life | None:
         """Return who is the first of a queue that may go, and take out who may never."""
-        waits = [self.lives[name] for name in queue if self.lives.waits(name)]
-        may_go = [life for life in waits if life.failed_at is not replica]
-        self.queues.newcomers += [
-            life.request.request_id for life in waits if life.failed_at is replica
-        ]
-        queue[:] = [life.request.request_id for life in may_go]
-        return next((life for life in may_go if not life.held), None)
+        at = 0
+        while at < len(queue):
+            life = self.lives.get(queue[at])
+            if life is None or life.replica is not None:
+                queue.pop(at)
+            elif life.failed_at is replica:
+                self.queues.newcomers.append(queue.pop(at))
+            elif life.held:
+                at += 1
+            else:
+                return life
+        return None
 
     def _fair(self, head: Life, replica: Replica, queue: Sequence[str]) -> Life:
         """Return who goes in place of the head of a queue; most often the head itself."""
