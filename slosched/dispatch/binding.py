@@ -30,7 +30,7 @@ class Binder:
         """Bind all who wait, where an assignment has them."""
         left = []
         for life in self._new():
-            others = [replica for replica in ready if replica is not life.failed_at]
+            others = [replica for replica in ready if life.may_go(replica)]
             if others and not life.held:
                 yield self._bind(life, assignment.choose(life.request, others))
             else:
@@ -54,7 +54,7 @@ class Binder:
                 replica
                 for replica in ready
                 if not self.queues.of(replica)
-                and replica is not life.failed_at
+                and life.may_go(replica)
                 and replica.has_room(self.lives.needs(life))
             ]
             if free and not life.held and self.counters.overdue(life.flow) is None:
@@ -71,7 +71,7 @@ class Binder:
             life = self.lives.get(queue[at])
             if life is None or life.replica is not None:
                 queue.pop(at)
-            elif life.failed_at is replica:
+            elif not life.may_go(replica):
                 self.queues.newcomers.append(queue.pop(at))
             elif life.held:
                 at += 1
@@ -85,7 +85,7 @@ class Binder:
         if overdue is None:
             return head
         theirs = [life for life in self.lives.waiting if life.flow == overdue and not life.held]
-        may_go = {life.request.request_id: life for life in theirs if life.failed_at is not replica}
+        may_go = {life.request.request_id: life for life in theirs if life.may_go(replica)}
         planned = (may_go[name] for name in queue if name in may_go)
         return next(planned, next(iter(may_go.values()), head))
 

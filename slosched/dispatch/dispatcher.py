@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from slosched.core.request import Request
 from slosched.core.slo import Slo
 from slosched.core.types import IntArray
 from slosched.dispatch.admission import AdmissionJob
+from slosched.dispatch.allowed import put_where_allowed
 from slosched.dispatch.assignments.assignment import Assignment
 from slosched.dispatch.assignments.planned import PlannedFleet
 from slosched.dispatch.binding import Binder, Binding
@@ -142,16 +144,19 @@ class Dispatcher:
 
     # -- requests come and go ------------------------------------------------------------------
 
-    def submit(self, request: Request, *, held: bool = False) -> None:
+    def submit(
+        self, request: Request, *, held: bool = False, only: AbstractSet[str] | None = None
+    ) -> None:
         """Let a request wait; ValueError if its id is live already.
 
-        One that is held is not bound before it is let in, by `admit`.
+        One that is held is not bound before it is let in, by `admit`. Where `only` some replicas
+        may get it, these are named.
         """
         length = self._experience.usual.tokens
         if request.max_tokens is not None:
             length = min(length, request.max_tokens)
         life = self._lives.add(request, length)
-        life.held = held
+        life.held, life.only = held, only
         self._counters.arrives(life.flow)
         self._live_of[request.slo_class] += 1
         self._queues.newcomers.append(request.request_id)
@@ -201,6 +206,18 @@ class Dispatcher:
         self._counters.charge(life.flow, -life.charged)
         self._counters.arrives(life.flow)
         self._queues.newcomers.append(request_id)
+        self._changed = True
+        return True
+
+    def moved(self, request_id: str, name: str) -> bool:
+        """Hear that a request is served by another replica than the one that it was bound to.
+
+        False if it is not, or nothing is known of either: then nothing is done.
+        """
+        life, replica = self._lives.get(request_id), self._replicas.get(name)
+        if life is None or replica is None or life.replica in {None, replica}:
+            return False
+        self._lives.move(life, replica)
         self._changed = True
         return True
 
@@ -308,6 +325,7 @@ class Dispatcher:
             for name, first, finish in times
             if name
         }
+        put_where_allowed(queues, self._lives, outlook)
         self._queues.replace(queues, outlook, snapshot.now)
 
     # -- who wants to know ---------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The live requests of the queue: who waits, who is where, and how far each has come."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import isnan, nan
 
@@ -32,6 +33,8 @@ class Life:
         Tokens that its tenant was charged for it.
     held
         Whether it is not to be bound yet: whether it is let in is being decided.
+    only
+        Names of the replicas that may get it; None for all.
     """
 
     row: int
@@ -42,6 +45,11 @@ class Life:
     failed_at: Replica | None = None
     charged: float = 0.0
     held: bool = False
+    only: AbstractSet[str] | None = None
+
+    def may_go(self, replica: Replica) -> bool:
+        """Whether a replica may get it."""
+        return replica is not self.failed_at and (self.only is None or replica.name in self.only)
 
     @property
     def flow(self) -> Flow:
@@ -107,7 +115,7 @@ class Lives:
                 life.replica.take(request_id)
             if life.replica is not None and life.tokens:
                 life.replica.decoding -= 1
-                life.replica.context_tokens -= life.request.input_tokens - 1 + life.tokens
+                life.replica.context_tokens -= _context(life)
             self.table.remove(request_id)
         return life
 
@@ -129,6 +137,20 @@ class Lives:
         self._wait(life)
         self.table.rows["running"][life.row] = False
         return True
+
+    def move(self, life: Life, replica: Replica) -> None:
+        """Note that a request that was given to one replica is served by another."""
+        old = life.replica
+        if old is None:
+            raise ValueError(f"request {life.request.request_id!r} is at no replica")
+        replica.give(life.request.request_id, self.needs(life))
+        life.replica = replica
+        old.take(life.request.request_id)
+        if life.tokens:
+            old.decoding -= 1
+            replica.decoding += 1
+            old.context_tokens -= _context(life)
+            replica.context_tokens += _context(life)
 
     def token(self, life: Life, tokens: int, now: float) -> None:
         """Note that so many tokens of an answer are out, and let its replica learn from when."""
@@ -165,3 +187,8 @@ class Lives:
     def _wait_no_more(self, life: Life) -> None:
         del self._waiting[life.request.request_id]
         self.waiting_tokens -= life.request.input_tokens
+
+
+def _context(life: Life) -> int:
+    """Tokens of the context of a request that is being answered."""
+    return life.request.input_tokens - 1 + life.tokens

@@ -1,6 +1,7 @@
 """Simulated engines behind a dispatcher, in virtual time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import inf
 
 import numpy as np
@@ -24,8 +25,15 @@ class Fleet:
         Where each was sent, in order.
     """
 
-    def __init__(self, dispatcher: Dispatcher, *, plan_s: float = 0.02) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        plan_s: float = 0.02,
+        only: Mapping[str, AbstractSet[str]] | None = None,
+    ) -> None:
         self.dispatcher, self.plan_s = dispatcher, plan_s
+        self.only = only or {}
         options = EngineOptions("vllm-fcfs")
         self.engines = {
             replica.name: OnlineEngine(
@@ -50,7 +58,8 @@ class Fleet:
                 for said in engine.advance(now):
                     self._hear(name, said.number, said.tokens, said.at, over=said.over)
             while at < len(coming) and coming[at].request.arrival <= now:
-                self.dispatcher.submit(coming[at].request)
+                coming_now = coming[at].request
+                self.dispatcher.submit(coming_now, only=self.only.get(coming_now.request_id))
                 at += 1
             self._plan(now)
             for binding in self.dispatcher.release():
