@@ -1,6 +1,6 @@
-"""Many engines as one upstream: requests wait for the replica that the dispatcher names."""
+"""Many engines behind one queue: requests wait for the replica that the dispatcher names."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Set as AbstractSet
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -12,18 +12,15 @@ from slosched_server.fleet_metrics import FleetMetrics
 from slosched_server.gate import Gate
 from slosched_server.members import Connect, Members
 from slosched_server.rules import FleetRules, Rules
-from slosched_server.sending import Sending
-from slosched_server.unplanned import Unplanned
-from slosched_server.upstream import UpstreamAnswer, UpstreamRequest
+from slosched_server.upstream import Job
 from slosched_server.visit import Visit
 from slosched_server.waiting_room import WaitingRoom
 
 
-class FleetUpstream:
+class Fleet:
     """Replicas behind one queue; use it as an async context manager.
 
-    Whoever is not bound yet costs nothing to wait but memory. Before the first byte of an answer
-    a request whose replica fails is sent to another one, once; after it, it breaks off.
+    Whoever is not bound yet costs nothing to wait but memory.
 
     Parameters
     ----------
@@ -42,6 +39,8 @@ class FleetUpstream:
     ----------
     members
         The replicas.
+    metrics
+        Told of what becomes of requests.
     """
 
     def __init__(
@@ -56,8 +55,8 @@ class FleetUpstream:
         self.dispatcher = dispatcher
         dispatcher.change(rules.assignment, rules.fairness)
         self._rules = rules
-        self._metrics = FleetMetrics(registry or CollectorRegistry(), dispatcher)
-        self._room = WaitingRoom(dispatcher, rules.plan_every_s, self._metrics)
+        self.metrics = FleetMetrics(registry or CollectorRegistry(), dispatcher)
+        self._room = WaitingRoom(dispatcher, rules.plan_every_s, self.metrics)
         self._gate = Gate(self._room, rules.overload)
         self.members = Members(
             dispatcher,
@@ -66,7 +65,6 @@ class FleetUpstream:
             probe_timeout_s=probe_timeout_s,
             changed=self._room.pump,
         )
-        self._unplanned = Unplanned()
         self._ids = count()
 
     async def __aenter__(self) -> Self:
@@ -94,12 +92,14 @@ class FleetUpstream:
         self.dispatcher.change(new.assignment, new.fairness, predictor)
         self._gate.overload, self._room.plan_every_s = new.overload, new.plan_every_s
         self.members.probe_every_s = new.probe_every_s
-        self.members.configure(new.members)
+        if not new.discovered:
+            self.members.configure(new.members)
         self._room.pump()
 
-    def send(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamAnswer]:
-        """Let a request wait, send it, and stream its answer; see `Upstream`."""
-        if request.job is None:
-            return self._unplanned.send(request, self.members.ready)
-        visit = Visit(self._room, self._gate, request.job, self._ids)
-        return Sending(self._metrics, self.dispatcher, self.members, visit, request, request.job)
+    def visit(self, job: Job, only: AbstractSet[str] | None = None) -> Visit:
+        """Make the stay of a request, which some replicas only may get if these are named."""
+        return Visit(self._room, self._gate, job, self._ids, only)
+
+    def pump(self) -> None:
+        """Send whoever may go: something has changed."""
+        self._room.pump()

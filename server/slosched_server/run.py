@@ -25,7 +25,8 @@ from slosched_server.dashboard.dashboard import Dashboard
 from slosched_server.dashboard.hindsight import rehearse
 from slosched_server.descriptors import make_room
 from slosched_server.edits import edits_file
-from slosched_server.fleet import FleetUpstream
+from slosched_server.fleet import Fleet
+from slosched_server.fleet_upstream import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
 from slosched_server.members import Connect, Members
@@ -150,21 +151,21 @@ async def _run(stage: _Stage, url: str, command: EngineCommand | None) -> None:
 
 async def _run_fleet(stage: _Stage, dispatcher: Dispatcher) -> None:
     timeout_s = stage.settings.connect_timeout_s
-    fleet = stage.control.in_force.rules.fleet
-    assert fleet is not None  # noqa: S101  (whoever has a dispatcher has that)
+    rules = stage.control.in_force.rules.fleet
+    assert rules is not None  # noqa: S101  (whoever has a dispatcher has that)
     connect: Connect = partial(HttpUpstream, connect_timeout_s=timeout_s, trust=stage.trust)
     if stage.tracing:
         connect = stage.tracing.connecting(connect)
-    async with FleetUpstream(
-        dispatcher, fleet, connect, probe_timeout_s=timeout_s, registry=stage.registry
-    ) as upstream:
+    async with Fleet(
+        dispatcher, rules, connect, probe_timeout_s=timeout_s, registry=stage.registry
+    ) as fleet:
         dispatcher.warm_up()
-        if fleet.replay is not None:
-            rehearse(fleet.replay)
-        stage.control.in_force.listen(upstream.apply)
-        shown = " ".join(upstream.members.urls.values())
+        if rules.replay is not None:
+            rehearse(rules.replay)
+        stage.control.in_force.listen(fleet.apply)
+        shown = " ".join(fleet.members.urls.values())
         dashboard = Dashboard(stage.control.in_force, dispatcher)
-        await _serve(stage, upstream, shown, None, upstream.members, dashboard)
+        await _serve(stage, FleetUpstream(fleet), shown, None, fleet.members, dashboard)
 
 
 async def _serve(

@@ -1,6 +1,7 @@
 """One request's stay in the queue: it enters, is let in as what it is or as less, and waits."""
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from slosched.core.request import Request
 from slosched.core.transcript import RecordedTranscript
@@ -21,6 +22,8 @@ class Visit:
         What it is about; of another class once it was downgraded.
     ids
         Fresh ids: one that is downgraded comes as another request.
+    only
+        Names of the replicas that may get it; None for all.
 
     Attributes
     ----------
@@ -28,8 +31,15 @@ class Visit:
         The dispatcher knows it by this one now.
     """
 
-    def __init__(self, room: WaitingRoom, gate: Gate, job: Job, ids: Iterator[int]) -> None:
-        self._room, self._gate, self._job, self._ids = room, gate, job, ids
+    def __init__(
+        self,
+        room: WaitingRoom,
+        gate: Gate,
+        job: Job,
+        ids: Iterator[int],
+        only: AbstractSet[str] | None = None,
+    ) -> None:
+        self._room, self._gate, self._job, self._ids, self._only = room, gate, job, ids, only
         self.request_id = ""
 
     async def begin(self) -> None:
@@ -72,7 +82,7 @@ class Visit:
     def _enter(self) -> None:
         self.request_id = self._job.progress.queued_as = str(next(self._ids))
         held = self._gate.guards(self._job)
-        self._room.enter(_request(self.request_id, self._job), held=held)
+        self._room.enter(_request(self.request_id, self._job), held=held, only=self._only)
 
 
 def _request(request_id: str, job: Job) -> Request:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -35,9 +36,11 @@ class WaitingRoom:
         self._solver = ThreadPoolExecutor(1, "slosched-fleet-plan")
         self._gate = ThreadPoolExecutor(1, "slosched-fleet-gate")
 
-    def enter(self, request: Request, *, held: bool = False) -> None:
+    def enter(
+        self, request: Request, *, held: bool = False, only: AbstractSet[str] | None = None
+    ) -> None:
         """Let a request wait; it may be bound at once, unless it is held until it is let in."""
-        self.dispatcher.submit(request, held=held)
+        self.dispatcher.submit(request, held=held, only=only)
         self._wait(request.request_id)
 
     def let_in(self, request_id: str) -> None:

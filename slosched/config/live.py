@@ -33,6 +33,8 @@ class LiveConfig:
         Whether requests wait here for a plan.
     host
         The address that is listened on; None for that of the configuration.
+    discovered
+        Whether replicas are found elsewhere, so that none is to be named.
 
     Attributes
     ----------
@@ -41,9 +43,16 @@ class LiveConfig:
     """
 
     def __init__(
-        self, path: Path | None, overrides: Sequence[str], *, queue: bool, host: str | None = None
+        self,
+        path: Path | None,
+        overrides: Sequence[str],
+        *,
+        queue: bool,
+        host: str | None = None,
+        discovered: bool = False,
     ) -> None:
         self._path, self._overrides = path, list(overrides)
+        self._discovered = discovered
         self.queue = queue
         self._host, self._meters = host, Meters()
         self._keys: Path | None = None
@@ -66,7 +75,8 @@ class LiveConfig:
         access.check_exposure(settings.server.host if self._host is None else self._host)
         path = access.file(load.where(self._path))
         keys = read_keys(path, settings.classes) if path else None
-        fleet = _fleet(settings, keys.weights() if keys else {}) if self.queue else None
+        weights = keys.weights() if keys else {}
+        fleet = _fleet(settings, weights, discovered=self._discovered) if self.queue else None
         allowed = access.build(keys, tagger, self._meters)
         self._keys = path
         return Rules(tagger, allowed, fleet, dump(settings))
@@ -89,9 +99,11 @@ def _warn_of_overload(settings: Settings) -> None:
         )
 
 
-def _fleet(settings: Settings, weights: Mapping[str, float]) -> FleetRules:
+def _fleet(settings: Settings, weights: Mapping[str, float], *, discovered: bool) -> FleetRules:
     fleet, planning = settings.fleet, settings.planning
-    if not fleet.replicas:
+    if discovered and fleet.replicas:
+        raise ConfigError("fleet.replicas: name none where they are found in the cluster")
+    if not fleet.replicas and not discovered:
         raise ConfigError("fleet.replicas: name at least one replica")
     return FleetRules(
         [Member(one.build(settings.engine, fleet.ahead), one.url) for one in fleet.replicas],
@@ -102,4 +114,5 @@ def _fleet(settings: Settings, weights: Mapping[str, float]) -> FleetRules:
         fleet.probe_every_s,
         fleet.plan_every_ms / 1e3,
         replay_past,
+        discovered,
     )

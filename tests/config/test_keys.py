@@ -10,7 +10,7 @@ from slosched.config.keys import read_keys, written
 from slosched.config.live import LiveConfig
 from slosched.config.load import load
 from slosched.core.errors import ConfigError
-from slosched_server.fleet import FleetUpstream
+from slosched_server.fleet import Fleet
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.keys import digest_of, new_key
 
@@ -140,5 +140,5 @@ def test_shares_count_from_the_first_request_on(tmp_path: Path) -> None:
     fleet = LiveConfig(None, overrides, queue=True).read().fleet
     assert fleet is not None
     dispatcher = load(None, overrides).dispatcher()
-    FleetUpstream(dispatcher, fleet, partial(HttpUpstream, connect_timeout_s=1.0))
+    Fleet(dispatcher, fleet, partial(HttpUpstream, connect_timeout_s=1.0))
     assert dispatcher._counters.fairness.weights == {"a": 3}

@@ -10,14 +10,13 @@ from slosched.dispatch.assignments.planned import PlannedFleet
 from tests.dispatch.fleet import Fleet
 from tests.dispatch.test_dispatcher import (
     ALL,
-    LATENCY,
     LIMITS,
     PLANNED,
     dispatcher,
     planned,
     request,
 )
-from tests.strategies import traces
+from tests.strategies import LATENCY, traces
 
 NAMES = frozenset({"replica 0", "replica 1", "replica 2"})
 

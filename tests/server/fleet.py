@@ -19,7 +19,8 @@ from slosched_server.config_reloads import ConfigReloads
 from slosched_server.control import Control
 from slosched_server.dashboard.dashboard import Dashboard
 from slosched_server.errors import ApiError
-from slosched_server.fleet import FleetUpstream
+from slosched_server.fleet import Fleet
+from slosched_server.fleet_upstream import FleetUpstream
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.members import Connect
 from slosched_server.rules import Rules
@@ -70,18 +71,18 @@ async def fleet(
         dispatcher = source.settings().dispatcher()
         registry = registry or CollectorRegistry()
         registry.register(ConfigReloads(control))
-        upstream = await stack.enter_async_context(
-            FleetUpstream(dispatcher, rules, connect, registry=registry)
+        behind = await stack.enter_async_context(
+            Fleet(dispatcher, rules, connect, registry=registry)
         )
         dispatcher.warm_up()
-        control.in_force.listen(upstream.apply)
-        admin = Admin(control, upstream.members)
+        control.in_force.listen(behind.apply)
+        admin = Admin(control, behind.members)
         dashboard = Dashboard(control.in_force, dispatcher)
         watchers = [tracing] if tracing else []
         app = create_app(
             source.settings().server,
             control.in_force,
-            upstream,
+            FleetUpstream(behind),
             registry,
             admin=admin,
             dashboard=dashboard,
