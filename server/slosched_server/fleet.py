@@ -100,6 +100,6 @@ class Fleet:
         """Make the stay of a request, which some replicas only may get if these are named."""
         return Visit(self._room, self._gate, job, self._ids, only)
 
-    def pump(self) -> None:
-        """Send whoever may go: something has changed."""
-        self._room.pump()
+    def turn_away(self, error: Exception) -> int:
+        """Let all who wait hear an error in place of a replica; return how many these are."""
+        return self._room.turn_away(error)

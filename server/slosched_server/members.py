@@ -72,6 +72,10 @@ class Members:
         """Those that get requests, and the ways to them."""
         return [(replica, self.upstream(replica.name)) for replica in self._dispatcher.ready]
 
+    def where(self, name: str) -> str:
+        """Return the URL of a replica."""
+        return self._there[name].member.url
+
     def upstream(self, name: str) -> Upstream:
         """Return the way to a replica."""
         return self._there[name].upstream

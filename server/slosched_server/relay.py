@@ -52,7 +52,7 @@ class Relay:
         try:
             async with self.upstream.send(request) as answer:
                 self.progress.status = answer.status
-                timing = _server_timing(self.progress, sent, time.monotonic())
+                timing = server_timing(self.progress, sent, time.monotonic())
                 head = self._head(answer, timing)
                 async for chunk in answer.body:
                     # The head waits for the first byte: an engine that dies while the request
@@ -64,7 +64,7 @@ class Relay:
                     await send(body_message(chunk, more=True))
                 if not self._begun:
                     await self._begin(head, send)
-                self.progress.outcome = _outcome(answer.status)
+                self.progress.outcome = outcome_of(answer.status)
         except UpstreamError as error:
             await self._fail(error, send)
             return
@@ -82,13 +82,10 @@ class Relay:
         return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
     def _ours(self) -> RawHeaders:
-        """Say as what a request is served; these take the place of the engine's own."""
+        """Return headers that take the place of the engine's own."""
         if self.job is None:
             return ()
-        headers = [(CLASS_HEADER, self.job.tag.slo_class.encode()), *self.job.headers]
-        if self.job.asked:
-            headers.append((DOWNGRADED_HEADER, self.job.asked.encode()))
-        return headers
+        return served_as(self.job)
 
     async def _begin(self, head: Message, send: Send) -> None:
         self._begun = True
@@ -122,18 +119,28 @@ async def send_error(error: ApiError, headers: Sequence[tuple[bytes, bytes]], se
     await send(body_message(body, more=False))
 
 
+def served_as(job: Job) -> RawHeaders:
+    """Say as what a request is served."""
+    headers = [(CLASS_HEADER, job.tag.slo_class.encode()), *job.headers]
+    if job.asked:
+        headers.append((DOWNGRADED_HEADER, job.asked.encode()))
+    return headers
+
+
 def body_message(data: bytes, *, more: bool) -> Message:
     """Write a piece of an answer's body as ASGI has it."""
     return {"type": "http.response.body", "body": data, "more_body": more}
 
 
-def _outcome(status: int) -> Outcome:
+def outcome_of(status: int) -> Outcome:
+    """Tell how a request ended whose answer, whole, has a status."""
     if status < 400:
         return "finished"
     return "rejected" if status < 500 else "failed"
 
 
-def _server_timing(progress: Progress, sent: float, answered: float) -> bytes:
+def server_timing(progress: Progress, sent: float, answered: float) -> bytes:
+    """Tell how long what took until an answer began; times as of `Progress`."""
     ours, queued = (sent - progress.arrival) * 1e3, progress.queued * 1e3
     theirs = (answered - sent) * 1e3 - queued
     return b"slosched;dur=%.3f, queue;dur=%.3f, engine;dur=%.3f" % (ours, queued, theirs)

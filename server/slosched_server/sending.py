@@ -8,7 +8,7 @@ from types import TracebackType
 import structlog
 
 from slosched.dispatch import Dispatcher, Replica
-from slosched_server.answer_end import OUTPUT_TOKENS, TAIL
+from slosched_server.counting import Counting
 from slosched_server.fleet_metrics import FleetMetrics
 from slosched_server.members import Members
 from slosched_server.upstream import Job, UpstreamAnswer, UpstreamError, UpstreamRequest
@@ -106,17 +106,13 @@ class Sending:
 
     async def _heard(self, answer: UpstreamAnswer, first: bytes) -> AsyncIterator[bytes]:
         """Pass an answer on, and tell the dispatcher of its tokens."""
-        progress, request_id = self._job.progress, self._visit.request_id
-        chunk, tail, told = first, b"", 0
+        queued_as, progress = self._visit.request_id, self._job.progress
+        counting = Counting(self._dispatcher, self._metrics, queued_as, progress)
+        chunk = first
         while chunk:
-            tail = (tail + chunk)[-TAIL:]
+            counting.read(chunk)
             yield chunk
-            if progress.events > told:
-                told = progress.events
-                self._dispatcher.on_token(request_id, told, progress.last)
+            counting.tell()
             chunk = await anext(answer.body, b"")
         if answer.status == 200:
-            counted = OUTPUT_TOKENS.findall(tail)
-            tokens = progress.tokens = int(counted[-1]) if counted else max(told, 1)
-            self._metrics.completed(self._dispatcher.first_guess(request_id), tokens)
-            self._dispatcher.on_complete(request_id, tokens, time.monotonic())
+            counting.end(time.monotonic())

@@ -57,12 +57,24 @@ class WaitingRoom:
 
     def leave(self, request_id: str) -> None:
         """Forget a request, wherever it is."""
-        self._waiting.pop(request_id, None)
+        future = self._waiting.pop(request_id, None)
+        if future is not None and future.done():
+            future.exception()  # else it would be reported that nobody has asked for it
         self.dispatcher.on_end(request_id)
         self.pump()
 
+    def turn_away(self, error: Exception) -> int:
+        """Let all who wait hear an error in place of a replica; return how many these are."""
+        there = [future for future in self._waiting.values() if not future.done()]
+        for future in there:
+            future.set_exception(error)
+        return len(there)
+
     async def bound(self, request_id: str, seconds: float) -> Replica | None:
-        """Wait until a request is bound, and return to whom; None if it is not by then."""
+        """Wait until a request is bound, and return to whom; None if it is not by then.
+
+        Raises what `turn_away` was given.
+        """
         future = self._waiting[request_id]
         if not future.done():
             await asyncio.wait([future], timeout=max(seconds, 0.0))

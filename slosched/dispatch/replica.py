@@ -138,6 +138,16 @@ class Replica:
         if len(self._ratios) >= _ENOUGH:
             self._slower = None
 
+    def tokens_in(self, seconds: float, input_tokens: int) -> int:
+        """Tell how many tokens of an answer it will have made in a time, beside what it has.
+
+        For answers that nobody has seen: too few or too many by as much as steps are thought to be
+        too long or too short, so that plans made of either go wrong by nothing.
+        """
+        prefill = self.latency.step(input_tokens, 1, 0) * self.slower
+        step = self.latency.step(0, max(len(self.given), 1), self._kv) * self.slower
+        return max(round((seconds - prefill) / step) + 1, 1)
+
     def said(self, reading: Reading) -> None:
         """Learn from what it says of itself."""
         self._readings.append((reading, len(self.given)))

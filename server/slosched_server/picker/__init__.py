@@ -1,0 +1,1 @@
+"""The endpoint picker: Envoy asks it where each request goes, and when."""
