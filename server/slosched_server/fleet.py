@@ -92,8 +92,7 @@ class Fleet:
         self.dispatcher.change(new.assignment, new.fairness, predictor)
         self._gate.overload, self._room.plan_every_s = new.overload, new.plan_every_s
         self.members.probe_every_s = new.probe_every_s
-        if not new.discovered:
-            self.members.configure(new.members)
+        self.members.configure(new.members)
         self._room.pump()
 
     def visit(self, job: Job, only: AbstractSet[str] | None = None) -> Visit:

@@ -66,8 +66,6 @@ class FleetRules:
         Seconds from one plan to the next at least.
     replay
         Serves the past once more, to tell what plans are worth; None if nobody wants to know.
-    discovered
-        Whether replicas are found elsewhere, and not named here.
     """
 
     members: Sequence[Member]
@@ -78,7 +76,6 @@ class FleetRules:
     probe_every_s: float = 2.0
     plan_every_s: float = 0.05
     replay: Replay | None = None
-    discovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Running the front end until it is told to stop, alone or with an engine behind it."""
 
 import asyncio
-import gc
 import signal
 import socket
 import ssl
@@ -27,6 +26,7 @@ from slosched_server.descriptors import make_room
 from slosched_server.edits import edits_file
 from slosched_server.fleet import Fleet
 from slosched_server.fleet_upstream import FleetUpstream
+from slosched_server.garbage import collect_less
 from slosched_server.http_upstream import HttpUpstream
 from slosched_server.listen import listen
 from slosched_server.members import Connect, Members
@@ -34,6 +34,7 @@ from slosched_server.notify import notify
 from slosched_server.rules import RulesSource
 from slosched_server.serving import HttpServer
 from slosched_server.settings import ServerSettings
+from slosched_server.signals import StopSignals
 from slosched_server.supervisor import Supervisor
 from slosched_server.telemetry import TelemetrySettings, tracing
 from slosched_server.tls import server_context
@@ -43,10 +44,6 @@ if TYPE_CHECKING:
     from slosched_server.tracing import Tracing
 
 log = structlog.get_logger()
-
-
-_SAME_SIGNAL_S = 0.5
-_COLLECT_EVERY = 10_000  # objects; a request makes some hundred, and leaves none
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +173,8 @@ async def _serve(
     members: Members | None = None,
     dashboard: Dashboard | None = None,
 ) -> None:
-    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signals.put_nowait, number)
-    control = stage.control
-    loop.add_signal_handler(signal.SIGHUP, control.reload)
+    signals, control = StopSignals(), stage.control
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, control.reload)
     admin, dashboard = Admin(control, members), dashboard or Dashboard(control.in_force)
     stage.registry.register(ConfigReloads(control))
     app = create_app(
@@ -199,7 +192,7 @@ async def _serve(
     server = HttpServer(app, connections, stage.tls)
     serving = asyncio.create_task(server.serve([stage.listener]))
     watching = asyncio.create_task(control.watch())
-    _collect_less()
+    collect_less()
     log.info("listening", url=_url(stage), engine=shown_engine)
     notify("READY=1")
     engine = asyncio.create_task(supervisor.run()) if supervisor else None
@@ -211,22 +204,15 @@ async def _serve(
             await watching
 
 
-def _collect_less() -> None:
-    """Let collections of garbage pass over what is here by now, which stays to the end."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_EVERY)
-
-
 async def _until_stopped(
     server: HttpServer,
     serving: asyncio.Task[None],
     engine: asyncio.Task[Any] | None,
-    signals: asyncio.Queue[signal.Signals],
+    signals: StopSignals,
     dashboard: Dashboard,
 ) -> None:
     """Wait for a signal, or for the engine's end; then drain, and only then end the engine."""
-    told = asyncio.create_task(signals.get())
+    told = asyncio.create_task(signals.first())
     running = {told, serving} | ({engine} if engine else set())
     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     notify("STOPPING=1")
@@ -249,18 +235,13 @@ async def _hurry(
     server: HttpServer,
     draining: asyncio.Task[None],
     engine: asyncio.Task[Any] | None,
-    signals: asyncio.Queue[signal.Signals],
+    signals: StopSignals,
 ) -> None:
-    # Some wrappers relay a Ctrl-C that we have got as well: that is one and the same.
-    await asyncio.sleep(_SAME_SIGNAL_S)
-    while not signals.empty():
-        signals.get_nowait()
-    log.info("once more to stop at once")
-    while await signals.get():
-        server.force_exit = True
-        draining.cancel()
-        if engine:
-            engine.cancel()
+    await signals.again()
+    server.force_exit = True
+    draining.cancel()
+    if engine:
+        engine.cancel()
 
 
 async def _end(engine: asyncio.Task[Any]) -> None:

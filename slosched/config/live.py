@@ -33,8 +33,6 @@ class LiveConfig:
         Whether requests wait here for a plan.
     host
         The address that is listened on; None for that of the configuration.
-    discovered
-        Whether replicas are found elsewhere, so that none is to be named.
 
     Attributes
     ----------
@@ -43,16 +41,9 @@ class LiveConfig:
     """
 
     def __init__(
-        self,
-        path: Path | None,
-        overrides: Sequence[str],
-        *,
-        queue: bool,
-        host: str | None = None,
-        discovered: bool = False,
+        self, path: Path | None, overrides: Sequence[str], *, queue: bool, host: str | None = None
     ) -> None:
         self._path, self._overrides = path, list(overrides)
-        self._discovered = discovered
         self.queue = queue
         self._host, self._meters = host, Meters()
         self._keys: Path | None = None
@@ -75,8 +66,7 @@ class LiveConfig:
         access.check_exposure(settings.server.host if self._host is None else self._host)
         path = access.file(load.where(self._path))
         keys = read_keys(path, settings.classes) if path else None
-        weights = keys.weights() if keys else {}
-        fleet = _fleet(settings, weights, discovered=self._discovered) if self.queue else None
+        fleet = _fleet(settings, keys.weights() if keys else {}) if self.queue else None
         allowed = access.build(keys, tagger, self._meters)
         self._keys = path
         return Rules(tagger, allowed, fleet, dump(settings))
@@ -99,11 +89,9 @@ def _warn_of_overload(settings: Settings) -> None:
         )
 
 
-def _fleet(settings: Settings, weights: Mapping[str, float], *, discovered: bool) -> FleetRules:
+def _fleet(settings: Settings, weights: Mapping[str, float]) -> FleetRules:
     fleet, planning = settings.fleet, settings.planning
-    if discovered and fleet.replicas:
-        raise ConfigError("fleet.replicas: name none where they are found in the cluster")
-    if not fleet.replicas and not discovered:
+    if not fleet.replicas:
         raise ConfigError("fleet.replicas: name at least one replica")
     return FleetRules(
         [Member(one.build(settings.engine, fleet.ahead), one.url) for one in fleet.replicas],
@@ -114,5 +102,4 @@ def _fleet(settings: Settings, weights: Mapping[str, float], *, discovered: bool
         fleet.probe_every_s,
         fleet.plan_every_ms / 1e3,
         replay_past,
-        discovered,
     )

@@ -370,15 +370,17 @@ class Dispatcher:
         """Let the predictor's thread end, if it has one."""
         self._experience.close()
 
-    def warm_up(self) -> None:
+    def warm_up(self, replicas: Sequence[Replica] = ()) -> None:
         """Plan for made-up requests, so that nobody waits for compilers later.
 
-        It works in the calling thread; nothing that fails is raised, nor learnt from.
+        It works in the calling thread; nothing that fails is raised, nor learnt from. Replicas are
+        those that are there, and such as may come.
         """
-        if not isinstance(self._assignment, PlannedFleet) or not self._replicas:
+        every = (*self._replicas.values(), *replicas)
+        if not isinstance(self._assignment, PlannedFleet) or not every:
             return
         rehearsal = Dispatcher(self._assignment, self._experience.usual)
-        for replica in self._replicas.values():
+        for replica in every:
             rehearsal.add_replica(replace(replica, given={}))
         for i in range(_REHEARSED):
             rehearsal.submit(Request(f"{i}", 0.0, 100, Slo(ttft=1.0, e2e=9.0)))

@@ -41,20 +41,20 @@ class Desk:
         self.max_body_bytes = max_body_bytes
         self.endpoints = Endpoints(fleet.members, fleet.dispatcher)
         self.busy = 0
-        self._leads = True
+        self._open = False
 
-    def lead(self) -> None:
+    def open(self) -> None:
         """Take requests."""
-        self._leads = True
+        self._open = True
 
-    def step_down(self) -> int:
+    def close(self) -> int:
         """Take no more, and let those who wait try elsewhere; return how many these are."""
-        self._leads = False
+        self._open = False
         return self.fleet.turn_away(not_leading())
 
     def check(self, only: AbstractSet[str] | None) -> None:
         """Raise `ApiError` if nobody is there for a request."""
-        if not self._leads:
+        if not self._open:
             raise not_leading()
         if self.endpoints.idlest(only) is None:
             raise no_endpoint()

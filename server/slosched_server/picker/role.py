@@ -1,0 +1,59 @@
+"""Whether this picker is the one to be asked: its health says so, and those who wait hear of it."""
+
+import asyncio
+
+import structlog
+
+from slosched_server.picker.desk import Desk
+from slosched_server.picker.service import Health
+
+log = structlog.get_logger()
+
+
+class Role:
+    """Active once it leads and knows its replicas; else a standby.
+
+    Parameters
+    ----------
+    desk
+        Takes requests for as long as this is active.
+    health
+        Told of it.
+    leads, knows
+        How it begins.
+    """
+
+    def __init__(self, desk: Desk, health: Health, *, leads: bool, knows: bool) -> None:
+        self._desk, self._health = desk, health
+        self._leads, self._knows = leads, knows
+        self._changed = asyncio.Event()
+        self._apply()
+
+    @property
+    def active(self) -> bool:
+        """Whether requests are taken."""
+        return self._leads and self._knows
+
+    def lead(self, leads: bool) -> None:  # noqa: FBT001 - a callback
+        """Hear that this picker leads, or does no more."""
+        self._leads = leads
+        self._apply()
+
+    def know(self) -> None:
+        """Hear that its replicas are known."""
+        self._knows = True
+        self._apply()
+
+    async def tell(self) -> None:
+        """Keep the health as it is, until cancelled."""
+        while True:
+            self._changed.clear()
+            await self._health.set(ready=self.active)
+            await self._changed.wait()
+
+    def _apply(self) -> None:
+        if self.active:
+            self._desk.open()
+        elif away := self._desk.close():
+            log.warning("those who wait are to try again", requests=away)
+        self._changed.set()
