@@ -82,7 +82,7 @@ class Admin:
     async def _add(self, request: Request) -> Response:
         member = self._control.source.member(await _fields(request))
         try:
-            await self._fleet.add(member)
+            await self._fleet.add(member, "admin")
         except ValueError as error:
             raise conflict(str(error)) from None
         return _json({"name": member.replica.name, "url": member.url}, 201)

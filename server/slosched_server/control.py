@@ -10,6 +10,7 @@ from watchfiles import awatch
 
 from slosched.core.errors import SloschedError
 from slosched.core.stamps import stamp
+from slosched_server.layers import Layer, fitting
 from slosched_server.rules import Rules, RulesInForce, RulesSource
 
 log = structlog.get_logger()
@@ -34,7 +35,8 @@ class Control:
     in_force
         The newest rules.
     edits
-        Values that were changed here, on top of the files, until the process ends.
+        Values that were changed here, on top of the files and of what lies over these, until the
+        process ends.
     reloads
         How often the files were read anew: applied, or refused as they did not fit.
     """
@@ -45,6 +47,8 @@ class Control:
         self.source = source
         self._tell = tell
         self.edits: Sequence[str] = ()
+        self._layer: Layer | None = None
+        self._under: Sequence[str] = ()  # what the layer says, as it was read last
         self.reloads: Counter[str] = Counter(applied=0, refused=0)
         self._seen: Mapping[Path, object] = {}
         self.in_force = RulesInForce(self._read(self.edits))
@@ -59,22 +63,27 @@ class Control:
         """
         rules = self._read(edits)
         if self._tell is not None:
-            self._tell(edits)
+            self._tell([*self._under, *edits])
         self.edits = tuple(edits)
         self.in_force.replace(rules)
         log.info("configuration edited", edits=list(edits))
 
     def reload(self) -> bool:
         """Read the files anew; False if they do not fit, and what was in force still is."""
-        try:
-            self.in_force.replace(self._read(self.edits))
-        except SloschedError as error:
-            log.warning("configuration not reloaded, the old one stays", reason=str(error))
-            self.reloads["refused"] += 1
-            return False
-        self.reloads["applied"] += 1
-        log.info("configuration reloaded")
-        return True
+        applied = self._renew()
+        self.reloads["applied" if applied else "refused"] += 1
+        if applied:
+            log.info("configuration reloaded")
+        return applied
+
+    def lay(self, layer: Layer) -> bool:
+        """Put what objects say over the files, and under edits; again whenever they say more.
+
+        What they say is read anew with the files, too. False if it does not fit with what was
+        edited here: then what was in force still is.
+        """
+        self._layer = layer
+        return self._renew()
 
     async def watch(self) -> None:
         """Reload whenever a file changes, until cancelled."""
@@ -93,10 +102,25 @@ class Control:
                     if self.source.files != files:
                         break
 
+    def _renew(self) -> bool:
+        """Read all anew, and put it in force if it fits."""
+        under = self._under
+        try:
+            rules = self._read(self.edits)
+            if self._tell is not None and self._under != under:
+                self._tell([*self._under, *self.edits])
+        except SloschedError as error:
+            log.warning("configuration not reloaded, the old one stays", reason=str(error))
+            return False
+        self.in_force.replace(rules)
+        return True
+
     def _read(self, edits: Sequence[str]) -> Rules:
         before = self._stamps()
         try:
-            return self.source.read(edits)
+            if self._layer is not None:
+                self._under = fitting(self.source, self._layer)
+            return self.source.read([*self._under, *edits])
         finally:
             # What changes while it is read is read again.
             self._seen = {file: before.get(file, at) for file, at in self._stamps().items()}

@@ -70,7 +70,7 @@ class Fleet:
     async def __aenter__(self) -> Self:
         """Let the replicas take part."""
         for member in self._rules.members:
-            await self.members.add(member, configured=True)
+            await self.members.add(member)
         return self
 
     async def __aexit__(

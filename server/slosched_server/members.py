@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import structlog
 
@@ -16,18 +16,20 @@ log = structlog.get_logger()
 
 _DRAINED_EVERY_S = 0.1
 
+_CONFIGURED = "configuration"
+
 Connect = Callable[[str], AbstractAsyncContextManager[Upstream]]
 
 
 @dataclass(frozen=True, slots=True)
 class _There:
-    """A replica that takes part, with what it needs while it does."""
+    """A replica that takes part, with what it needs while it does, and who named it."""
 
     member: Member
     upstream: Upstream
     open: AsyncExitStack
     probe: asyncio.Task[None]
-    configured: bool
+    source: str
 
 
 class Members:
@@ -59,6 +61,7 @@ class Members:
         self._timeout, self._changed = probe_timeout_s, changed
         self._there: dict[str, _There] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._next: dict[str, tuple[Member, str]] = {}  # once the one of that name has left
         self._configuring: set[asyncio.Task[None]] = set()
         self._one_by_one = asyncio.Lock()
 
@@ -86,14 +89,20 @@ class Members:
         shown = self._dispatcher.snapshot(now).replicas
         return [{**asdict(replica), "url": urls[replica.name]} for replica in shown]
 
-    async def add(self, member: Member, *, configured: bool = False) -> None:
-        """Let a replica take part, and look after it; ValueError if there is one of its name."""
+    async def add(self, member: Member, source: str = _CONFIGURED) -> None:
+        """Let a replica take part, and look after it; ValueError if there is one of its name.
+
+        Parameters
+        ----------
+        source
+            Who named it, and may let it go by `configure`.
+        """
         name = member.replica.name
         self._dispatcher.add_replica(member.replica)
         opened = AsyncExitStack()
         upstream = await opened.enter_async_context(self._connect(member.url))
         probe = asyncio.create_task(self._probe(member.replica, upstream))
-        self._there[name] = _There(member, upstream, opened, probe, configured)
+        self._there[name] = _There(member, upstream, opened, probe, source)
         self._changed()
 
     def drain(self, name: str) -> None:
@@ -105,7 +114,12 @@ class Members:
         """Take a drain or a removal back; the replica gets requests once it is found well."""
         if (leaving := self._leaving.pop(name, None)) is not None:
             leaving.cancel()
+        self._next.pop(name, None)
         self._dispatcher.on_replica_change(name, "away")
+        there = self._there[name]
+        there.probe.cancel()  # for one that looks at once
+        probe = asyncio.create_task(self._probe(there.member.replica, there.upstream))
+        self._there[name] = replace(there, probe=probe)
 
     def remove(self, name: str) -> None:
         """Drain a replica, and forget it once it has no requests; KeyError if there is none."""
@@ -113,9 +127,18 @@ class Members:
         if name not in self._leaving:
             self._leaving[name] = asyncio.create_task(self._leave(name))
 
-    def configure(self, members: Sequence[Member]) -> None:
-        """Begin to let come and go whoever the configuration names newly, or not any more."""
-        task = asyncio.create_task(self._configure(members))
+    def configure(self, members: Sequence[Member], source: str = _CONFIGURED) -> None:
+        """Begin to let come and go whoever is named newly, or not any more.
+
+        Whoever is named again before it has left stays, with what it has. One that is to be another
+        under its name comes once it has left.
+
+        Parameters
+        ----------
+        source
+            Who names them; replicas that others named are not concerned.
+        """
+        task = asyncio.create_task(self._configure(members, source))
         self._configuring.add(task)
         task.add_done_callback(self._configuring.discard)
 
@@ -135,19 +158,22 @@ class Members:
         for there in self._there.values():
             await there.open.aclose()
 
-    async def _configure(self, members: Sequence[Member]) -> None:
+    async def _configure(self, members: Sequence[Member], source: str) -> None:
         wanted = {member.replica.name: member for member in members}
         async with self._one_by_one:
             for name, there in self._there.items():
-                if there.configured and not (name in wanted and wanted[name].same_as(there.member)):
+                if there.source != source:
+                    continue
+                self._next.pop(name, None)
+                if not (name in wanted and wanted[name].same_as(there.member)):
                     self.remove(name)
-            for name in [name for name in wanted if name not in self._there]:
-                await self.add(wanted[name], configured=True)
-            # Whoever is configured differently comes back once it has finished what it has.
-            for name in wanted.keys() & self._leaving.keys():
-                await asyncio.wait({self._leaving[name]})
+                elif name in self._leaving:
+                    self.resume(name)
+            for name, member in wanted.items():
                 if name not in self._there:
-                    await self.add(wanted[name], configured=True)
+                    await self.add(member, source)
+                elif name in self._leaving:
+                    self._next[name] = (member, source)
 
     async def _leave(self, name: str) -> None:
         there = self._there[name]
@@ -159,6 +185,8 @@ class Members:
         del self._there[name], self._leaving[name]
         await there.open.aclose()
         log.info("replica removed", replica=name)
+        if (member := self._next.pop(name, None)) is not None:
+            await self.add(*member)
 
     async def _probe(self, replica: Replica, upstream: Upstream) -> None:
         while True:

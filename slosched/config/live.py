@@ -21,6 +21,8 @@ from slosched_solvers.replay_past import replay_past
 
 log = structlog.get_logger()
 
+_REPLICA = TypeAdapter(ReplicaSettings)
+
 
 class LiveConfig:
     """Rules out of a YAML file; see `slosched_server.rules.RulesSource`.
@@ -31,6 +33,8 @@ class LiveConfig:
         As `slosched.config.load.load` takes them.
     queue
         Whether requests wait here for a plan.
+    discovers
+        Whether replicas come from elsewhere, so that the configuration need not name any.
     host
         The address that is listened on; None for that of the configuration.
 
@@ -41,12 +45,19 @@ class LiveConfig:
     """
 
     def __init__(
-        self, path: Path | None, overrides: Sequence[str], *, queue: bool, host: str | None = None
+        self,
+        path: Path | None,
+        overrides: Sequence[str],
+        *,
+        queue: bool,
+        discovers: bool = False,
+        host: str | None = None,
     ) -> None:
         self._path, self._overrides = path, list(overrides)
-        self.queue = queue
+        self.queue, self._discovers = queue, discovers
         self._host, self._meters = host, Meters()
         self._keys: Path | None = None
+        self._read: Settings | None = None  # the newest that fits
 
     @property
     def files(self) -> Sequence[Path]:
@@ -66,15 +77,20 @@ class LiveConfig:
         access.check_exposure(settings.server.host if self._host is None else self._host)
         path = access.file(load.where(self._path))
         keys = read_keys(path, settings.classes) if path else None
+        if self.queue and not (settings.fleet.replicas or self._discovers):
+            raise ConfigError("fleet.replicas: name at least one replica")
         fleet = _fleet(settings, keys.weights() if keys else {}) if self.queue else None
         allowed = access.build(keys, tagger, self._meters)
-        self._keys = path
+        self._keys, self._read = path, settings
         return Rules(tagger, allowed, fleet, dump(settings))
 
     def member(self, fields: Mapping[str, object]) -> Member:
-        """Make a replica of the fields of `fleet.replicas`; ConfigError if they do not fit."""
-        replica = validate(load_yaml(json.dumps(fields), "replica"), TypeAdapter(ReplicaSettings))
-        settings = self.settings()
+        """Make a replica of the fields of `fleet.replicas`; ConfigError if they do not fit.
+
+        What they do not say is as the configuration has it that was read last.
+        """
+        replica = validate(load_yaml(json.dumps(fields), "replica"), _REPLICA)
+        settings = self._read or self.settings()
         return Member(replica.build(settings.engine, settings.fleet.ahead), replica.url)
 
 
@@ -91,8 +107,6 @@ def _warn_of_overload(settings: Settings) -> None:
 
 def _fleet(settings: Settings, weights: Mapping[str, float]) -> FleetRules:
     fleet, planning = settings.fleet, settings.planning
-    if not fleet.replicas:
-        raise ConfigError("fleet.replicas: name at least one replica")
     return FleetRules(
         [Member(one.build(settings.engine, fleet.ahead), one.url) for one in fleet.replicas],
         fleet.assignment,

@@ -1,6 +1,7 @@
 """Values put over those of a document: from `--set` options and environment variables."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from slosched.config.document import Document, Entry, Path, Place, dotted, hint,
 from slosched.config.yaml import load_at
 from slosched.core.errors import ConfigError
 
+_NAME = re.compile(r'(?:^|\.)(?:"([^"]*)"(?=\.|$)|([^.]*))')
 ENVIRONMENT_PREFIX = "SLOSCHED_"
 RESERVED_VARIABLES = frozenset({"SLOSCHED_CONFIG", "SLOSCHED_EDITS", "SLOSCHED_SET"})
 
@@ -62,7 +64,7 @@ def environment(environ: Mapping[str, str], fields: Iterable[str]) -> list[Overr
 
 def change(path: str, value: object, origin: str) -> Override:
     """Put a value that is known already at a path such as `policy.solver.cooling`."""
-    return Override(tuple(path.split(".")), json.dumps(value, ensure_ascii=False), origin)
+    return Override(_names(path), json.dumps(value, ensure_ascii=False), origin)
 
 
 def apply_overrides(document: Document, overrides: Iterable[Override | str]) -> Document:
@@ -71,7 +73,8 @@ def apply_overrides(document: Document, overrides: Iterable[Override | str]) -> 
     Parameters
     ----------
     overrides
-        Texts as `--set` takes them, `policy.solver.cooling=0.9`, or an `environment`'s.
+        Texts as `--set` takes them, `policy.solver.cooling=0.9`, or an `environment`'s. A name
+        that has dots is quoted: `classes."v1.5".ttft_ms=500`.
 
     Raises
     ------
@@ -89,7 +92,12 @@ def from_option(option: str) -> Override:
     dotted, equals, text = option.partition("=")
     if not equals:
         raise ConfigError(f"--set {option}: must be PATH=VALUE, as in policy.kind=fcfs")
-    return Override(tuple(dotted.strip().split(".")), text, f"--set {dotted.strip()}")
+    return Override(_names(dotted.strip()), text, f"--set {dotted.strip()}")
+
+
+def _names(path: str) -> tuple[str, ...]:
+    """Take a path apart; a name in quotes may have dots in it."""
+    return tuple(quoted or plain for quoted, plain in _NAME.findall(path))
 
 
 def _apply(override: Override, value: dict[str, Any], places: dict[Path, Entry]) -> None:
