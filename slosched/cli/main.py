@@ -11,6 +11,7 @@ from slosched.cli import (
     config,
     keys,
     optimize,
+    picker,
     report,
     serve,
     simulate,
@@ -47,6 +48,7 @@ def _main(
 
 
 serve.register(app)
+picker.register(app)
 keys.register(app)
 simulated_engine.register(app)
 simulate.register(app)

@@ -108,7 +108,7 @@ def serve(
         settings, overrides = load(config, set_, policy)
         settings.planner()  # what the engine could not use is told before it is started
         settings.latency()
-        server = _server(
+        server = server_settings(
             settings,
             host=host,
             port=port,
@@ -180,7 +180,7 @@ def gateway(
             settings, overrides = load(config, [*overrides, f"fleet.replicas={replicas}"])
         if not settings.fleet.replicas:
             raise ConfigError("--upstream: name a server, or replicas in the section fleet")
-        server = _server(
+        server = server_settings(
             settings,
             host=host,
             port=port,
@@ -225,7 +225,7 @@ def engine_environment(config: Path | None, overrides: Sequence[str]) -> dict[st
     return environment
 
 
-def _server(settings: "Settings", **options: str | int | Path | None) -> "ServerSettings":
+def server_settings(settings: "Settings", **options: str | int | Path | None) -> "ServerSettings":
     """Put options over the section `server`; those that are None were not given."""
     from slosched.core.errors import ConfigError
 

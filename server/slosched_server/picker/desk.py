@@ -52,6 +52,12 @@ class Desk:
         self._open = False
         return self.fleet.turn_away(not_leading())
 
+    @property
+    def deserted(self) -> bool:
+        """Whether requests wait, and no replica is ready."""
+        dispatcher = self.fleet.dispatcher
+        return dispatcher.waiting > 0 and not dispatcher.ready
+
     def check(self, only: AbstractSet[str] | None) -> None:
         """Raise `ApiError` if nobody is there for a request."""
         if not self._open:

@@ -5,9 +5,13 @@ import asyncio
 import structlog
 
 from slosched_server.picker.desk import Desk
+from slosched_server.picker.refusals import no_endpoint
 from slosched_server.picker.service import Health
 
 log = structlog.get_logger()
+
+_LOOK_EVERY_S = 0.25
+_ALONE_S = 3.0  # more than a look at replicas that one missed
 
 
 class Role:
@@ -34,7 +38,11 @@ class Role:
         """Whether requests are taken."""
         return self._leads and self._knows
 
-    def lead(self, leads: bool) -> None:  # noqa: FBT001 - a callback
+    async def ready(self) -> bool:
+        """Whether requests are taken, for whoever awaits that."""
+        return self.active
+
+    def lead(self, leads: bool) -> None:
         """Hear that this picker leads, or does no more."""
         self._leads = leads
         self._apply()
@@ -50,6 +58,15 @@ class Role:
             self._changed.clear()
             await self._health.set(ready=self.active)
             await self._changed.wait()
+
+    async def watch(self) -> None:
+        """Let those who wait try again once no replica was ready for a while, until cancelled."""
+        alone_s = 0.0
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            alone_s = alone_s + _LOOK_EVERY_S if self._desk.deserted else 0.0
+            if alone_s >= _ALONE_S and (away := self._desk.fleet.turn_away(no_endpoint())):
+                log.warning("no replica is ready: those who wait are to try again", requests=away)
 
     def _apply(self) -> None:
         if self.active:
