@@ -20,7 +20,7 @@ from common import FOLDER, Json, Measure, Quick, at_least, at_most, finish, note
 from slosched_server.listen import free_port
 
 CONCURRENCY = 32
-_BODY = {"model": "m", "prompt": "p", "max_tokens": 20}
+BODY = {"model": "m", "prompt": "p", "max_tokens": 20}
 _STARTS_S = 60.0
 
 
@@ -82,7 +82,7 @@ async def _measured(
 ) -> dict[tuple[str, str], list[float]]:
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     async with AsyncExitStack() as stack:
-        engines = [await stack.enter_async_context(_engine()) for _ in range(2)]
+        engines = [await stack.enter_async_context(engine()) for _ in range(2)]
         servers = {"directly": engines[0]}
         for name, upstreams in (("gateway", engines[:1]), ("gateway before two", engines)):
             flags = [part for engine in upstreams for part in ("--upstream", engine.url)]
@@ -97,26 +97,26 @@ async def _measured(
         for number in range(rounds):
             for name, server in servers.items():
                 async with aiohttp.ClientSession(server.url) as client:
-                    figures[name, "latency"].append(await _latency(client, seconds))
-                    for what, body in (("requests", _BODY), ("streams", {**_BODY, "stream": True})):
+                    figures[name, "latency"].append(await latency(client, seconds))
+                    for what, body in (("requests", BODY), ("streams", {**BODY, "stream": True})):
                         before = server.cpu_s()
-                        done, took = await _load(client, body, seconds)
+                        done, took = await load(client, body, seconds)
                         figures[name, what].append(done / took)
                         figures[name, f"cpu of {what}"].append((server.cpu_s() - before) / done)
             note(f"round {number + 1} of {rounds}")
     return figures
 
 
-async def _latency(client: aiohttp.ClientSession, seconds: float) -> float:
+async def latency(client: aiohttp.ClientSession, seconds: float) -> float:
     taken, end = [], perf_counter() + seconds
     while perf_counter() < end:
         began = perf_counter()
-        await _ask(client, _BODY)
+        await _ask(client, BODY)
         taken.append(perf_counter() - began)
     return median(taken)
 
 
-async def _load(
+async def load(
     client: aiohttp.ClientSession, body: dict[str, object], seconds: float
 ) -> tuple[int, float]:
     """Ask for some seconds; return how many answers there were, and the seconds it took."""
@@ -141,7 +141,7 @@ async def _ask(client: aiohttp.ClientSession, body: dict[str, object]) -> None:
 
 
 @asynccontextmanager
-async def _engine() -> AsyncIterator[Server]:
+async def engine() -> AsyncIterator[Server]:
     port = free_port("127.0.0.1", 0)
     command = [sys.executable, str(FOLDER / "trivial_engine.py"), str(port)]
     url = f"http://127.0.0.1:{port}"

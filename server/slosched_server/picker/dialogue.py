@@ -108,6 +108,8 @@ class Dialogue:
     async def answer(self, headers: RawHeaders = ()) -> AsyncIterator[bytes]:
         """Let the answer pass, with headers in place of the engine's; give what is seen of it.
 
+        Where the gateway does not send answers here, one that breaks off ends like any other.
+
         Raises
         ------
         GoneError
@@ -115,7 +117,11 @@ class Dialogue:
         """
         await self._stream.write(messages.answer_head(headers))
         while not self._answered:
-            message = await self._next()
+            message = await self._stream.read()
+            if message is None and not self.head.shows_answer:
+                return  # Envoy says no more of an answer whose body it does not send
+            if message is None:
+                raise GoneError
             if message.HasField("response_body"):
                 yield message.response_body.body
             await self._pass(message)
