@@ -126,14 +126,13 @@ def _check_installed(*, in_cluster: bool) -> None:
 
     extra = "kubernetes" if in_cluster else "picker"
     try:
-        import grpc
-        import grpc_health.v1
+        import h2
         from google import protobuf
     except ImportError as error:
         raise ConfigError(
             f"the picker needs {error.name}: pip install 'slosched[{extra}]'"
         ) from None
-    del grpc, grpc_health, protobuf
+    del h2, protobuf
 
 
 def _replicas(

@@ -41,9 +41,11 @@ class Envoy:
 
     async def stats(self, only: str) -> dict[str, int]:
         """Return counters whose names hold some text."""
-        async with aiohttp.ClientSession(self.admin) as client:
-            async with client.get(f"/stats?format=json&filter={only}") as got:
-                found = (await got.json())["stats"]
+        async with (
+            aiohttp.ClientSession(self.admin) as client,
+            client.get(f"/stats?format=json&filter={only}") as got,
+        ):
+            found = (await got.json())["stats"]
         return {one["name"]: one["value"] for one in found if "value" in one}
 
 

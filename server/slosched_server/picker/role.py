@@ -5,8 +5,8 @@ import asyncio
 import structlog
 
 from slosched_server.picker.desk import Desk
+from slosched_server.picker.health import Health
 from slosched_server.picker.refusals import no_endpoint
-from slosched_server.picker.service import Health
 
 log = structlog.get_logger()
 
@@ -30,7 +30,6 @@ class Role:
     def __init__(self, desk: Desk, health: Health, *, leads: bool, knows: bool) -> None:
         self._desk, self._health = desk, health
         self._leads, self._knows = leads, knows
-        self._changed = asyncio.Event()
         self._apply()
 
     @property
@@ -52,13 +51,6 @@ class Role:
         self._knows = True
         self._apply()
 
-    async def tell(self) -> None:
-        """Keep the health as it is, until cancelled."""
-        while True:
-            self._changed.clear()
-            await self._health.set(ready=self.active)
-            await self._changed.wait()
-
     async def watch(self) -> None:
         """Let those who wait try again once no replica was ready for a while, until cancelled."""
         alone_s = 0.0
@@ -73,4 +65,4 @@ class Role:
             self._desk.open()
         elif away := self._desk.close():
             log.warning("those who wait are to try again", requests=away)
-        self._changed.set()
+        self._health.set(ready=self.active)

@@ -27,11 +27,11 @@ from slosched_server.members import Connect
 from slosched_server.metrics import Metrics
 from slosched_server.notify import notify
 from slosched_server.picker.desk import Desk
+from slosched_server.picker.health import Health
 from slosched_server.picker.membership import membership
 from slosched_server.picker.place import Place
 from slosched_server.picker.ports import opened
 from slosched_server.picker.role import Role
-from slosched_server.picker.service import Health
 from slosched_server.rules import RulesSource
 from slosched_server.settings import ServerSettings
 from slosched_server.signals import StopSignals
@@ -158,8 +158,7 @@ async def _kept(
 ) -> AsyncIterator[Collection[asyncio.Task[None]]]:
     """Keep configuration, cluster and role as they are; gives the tasks that do."""
     async with AsyncExitStack() as stack:
-        tasks = [asyncio.create_task(one) for one in (role.tell(), stage.control.watch())]
-        tasks.append(asyncio.create_task(role.watch()))
+        tasks = [asyncio.create_task(one) for one in (role.watch(), stage.control.watch())]
         if stage.place.cluster is not None:
             tasks.append(
                 await stack.enter_async_context(

@@ -1,9 +1,8 @@
-"""The messages of one exchange, out of gRPC."""
+"""The messages of one exchange with Envoy."""
 
 from typing import Protocol
 
-import grpc
-
+from slosched_server.picker.call import Call
 from slosched_server.picker.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 
 
@@ -19,19 +18,17 @@ class Stream(Protocol):
         ...
 
 
-class GrpcStream:
+class CallStream:
     """A `Stream` of one gRPC call."""
 
-    def __init__(
-        self, context: "grpc.aio.ServicerContext[ProcessingRequest, ProcessingResponse]"
-    ) -> None:
-        self._context = context
+    def __init__(self, call: Call) -> None:
+        self._call = call
 
     async def read(self) -> ProcessingRequest | None:
         """See `Stream`."""
-        message = await self._context.read()
-        return message if isinstance(message, ProcessingRequest) else None
+        message = await self._call.read()
+        return None if message is None else ProcessingRequest.FromString(message)
 
     async def write(self, message: ProcessingResponse) -> None:
         """See `Stream`."""
-        await self._context.write(message)
+        await self._call.write(message.SerializeToString())
