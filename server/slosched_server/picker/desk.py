@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from slosched.dispatch import Replica
 from slosched_server.fleet import Fleet
+from slosched_server.picker.endings import Endings
 from slosched_server.picker.endpoints import Endpoints
 from slosched_server.picker.refusals import no_endpoint, not_leading
 from slosched_server.rules import RulesInForce
@@ -30,6 +31,8 @@ class Desk:
     ----------
     endpoints
         Where replicas are.
+    endings
+        Told of streams that end.
     busy
         Exchanges that are going on.
     """
@@ -40,6 +43,7 @@ class Desk:
         self.fleet, self.in_force, self.watcher = fleet, in_force, watcher
         self.max_body_bytes = max_body_bytes
         self.endpoints = Endpoints(fleet.members, fleet.dispatcher)
+        self.endings = Endings()
         self.busy = 0
         self._open = False
 

@@ -36,8 +36,11 @@ _ALL_WINDOW = (1 << 31) - 1
 _CONFIG = H2Configuration(
     client_side=False,
     header_encoding=None,
+    # Ours are right, and of the client's only the path is read.
     normalize_outbound_headers=False,
     validate_outbound_headers=False,
+    normalize_inbound_headers=False,
+    validate_inbound_headers=False,
 )
 _HEAD = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 
@@ -76,7 +79,7 @@ class GrpcConnection(asyncio.Protocol):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._begun: set[int] = set()
         self._unsent: dict[int, bytearray] = {}  # of a call for which there is no room
-        self._full = False
+        self._full = self._flushing = False
 
     # -- what comes --------------------------------------------------------------------------
 
@@ -170,7 +173,7 @@ class GrpcConnection(asyncio.Protocol):
                 # It has more to say, which nobody wants to hear.
                 self._http.reset_stream(stream, ErrorCodes.NO_ERROR)
         self._forget(stream)
-        self._flush()
+        self._flush_soon()
 
     def _forget(self, stream: int) -> None:
         for kept in (self._calls, self._tasks, self._unsent):
@@ -187,7 +190,7 @@ class GrpcConnection(asyncio.Protocol):
                 self._http.send_headers(stream, _HEAD)
             self._unsent.setdefault(stream, bytearray()).extend(data)
             self._send_some(stream)
-        self._flush()
+        self._flush_soon()
         return stream not in self._unsent
 
     def _send_unsent(self) -> None:
@@ -210,7 +213,14 @@ class GrpcConnection(asyncio.Protocol):
         if not unsent:
             del self._unsent[stream]
 
+    def _flush_soon(self) -> None:
+        """Let what is sent now leave together."""
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
     def _flush(self) -> None:
+        self._flushing = False
         if data := self._http.data_to_send():
             self._transport.write(data)
 

@@ -19,6 +19,7 @@ from slosched_server.picker.ext_proc_pb2 import (
 from slosched_server.upstream import RawHeaders
 
 SUBSET = ("envoy.lb.subset_hint", "x-gateway-destination-endpoint-subset")
+_EVENTS = b"text/event-stream"
 SERVED = ("envoy.lb", "x-gateway-destination-endpoint-served")
 
 
@@ -102,6 +103,13 @@ def status_of(headers: HeaderMap) -> int:
     """Return the status of an answer; 0 without any."""
     found = next((value for name, value in raw(headers) if name == b":status"), b"")
     return int(found) if found.isdigit() else 0
+
+
+def streams(headers: HeaderMap) -> bool:
+    """Whether an answer comes event by event."""
+    return any(
+        name == b"content-type" and value.startswith(_EVENTS) for name, value in raw(headers)
+    )
 
 
 def said(metadata: Metadata, key: tuple[str, str]) -> Value | None:

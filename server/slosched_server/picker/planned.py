@@ -112,7 +112,8 @@ class Planned:
             replica = desk.served(visit.request_id, head.served, replica)
             progress.replica, progress.attempts = replica.name, 2
         progress.status = head.status
-        timing = server_timing(progress, self._arrival + progress.queued, time.monotonic())
+        answered = time.monotonic()
+        timing = server_timing(progress, self._arrival + progress.queued, answered)
         counting = Counting(desk.fleet.dispatcher, desk.fleet.metrics, visit.request_id, progress)
         ours = (
             *served_as(job),
@@ -123,7 +124,9 @@ class Planned:
             progress.chunk(piece, time.monotonic())
             counting.read(piece)
             counting.tell()
+        now = time.monotonic()
         progress.outcome = outcome_of(head.status)
+        if head.streams and not self._dialogue.head.shows_answer:
+            desk.endings.note(now - answered)
         if head.status == 200:
-            now = time.monotonic()
             counting.end(now, replica.tokens_in(now - sent, job.size.input_tokens))
