@@ -70,6 +70,10 @@ class Visit:
             self._job.trace.waits()
         return back
 
+    def give_up(self, error: Exception) -> None:
+        """Let it hear an error if it waits for a replica."""
+        self._room.refuse(self.request_id, error)
+
     def end(self) -> None:
         """Let it leave, wherever it is."""
         self._room.leave(self.request_id)

@@ -63,6 +63,12 @@ class WaitingRoom:
         self.dispatcher.on_end(request_id)
         self.pump()
 
+    def refuse(self, request_id: str, error: Exception) -> None:
+        """Let a request hear an error in place of a replica, if it waits."""
+        future = self._waiting.get(request_id)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
     def turn_away(self, error: Exception) -> int:
         """Let all who wait hear an error in place of a replica; return how many these are."""
         there = [future for future in self._waiting.values() if not future.done()]

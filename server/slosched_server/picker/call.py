@@ -56,6 +56,7 @@ class Call:
         self._failed: CallError | None = None
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
+        self._when_ended: Callable[[], None] | None = None
 
     async def read(self) -> bytes | None:
         """Wait for the next message; None once the client has said all.
@@ -99,10 +100,18 @@ class Call:
         self._rest = data[at:]
         _wake(self._reading)
 
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        """Call somebody once the client has said all; at once if it has."""
+        self._when_ended = callback
+        if self.ended:
+            callback()
+
     def end(self) -> None:
         """Hear that the client has said all."""
         self.ended = True
         _wake(self._reading)
+        if self._when_ended is not None:
+            self._when_ended()
 
     def sent(self) -> None:
         """Hear that all that was written has left."""

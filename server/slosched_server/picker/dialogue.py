@@ -1,6 +1,6 @@
 """What Envoy and the picker say of one request, whichever way the gateway sends bodies."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from slosched_server.errors import ApiError, body_too_large
@@ -74,6 +74,10 @@ class Dialogue:
                 raise body_too_large(most)
             more = not message.request_body.end_of_stream
         return bytes(body)
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Call somebody if Envoy ends the exchange while the request waits."""
+        self._stream.when_ended(callback)
 
     async def send(self, endpoints: str, headers: RawHeaders, body: bytes) -> None:
         """Send a request whose body was read to endpoints, with headers in place of its own."""

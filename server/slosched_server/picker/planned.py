@@ -10,7 +10,7 @@ from slosched_server.errors import ApiError, bad_tag
 from slosched_server.headers import tag_request
 from slosched_server.overload import RefusedError
 from slosched_server.picker.desk import Desk
-from slosched_server.picker.dialogue import Dialogue
+from slosched_server.picker.dialogue import Dialogue, GoneError
 from slosched_server.progress import Progress
 from slosched_server.relay import outcome_of, served_as, server_timing
 from slosched_server.request_ids import HEADER, request_id, with_id
@@ -86,6 +86,7 @@ class Planned:
     async def _bound(self, job: Job, visit: Visit) -> Replica | None:
         """Wait for the plan's replica; None if there will be none, which Envoy was told."""
         progress = job.progress
+        self._dialogue.when_gone(lambda: visit.give_up(GoneError()))
         try:
             await visit.begin()
             replica = await visit.bound()

@@ -1,5 +1,6 @@
 """The messages of one exchange with Envoy."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from slosched_server.picker.call import Call
@@ -17,6 +18,10 @@ class Stream(Protocol):
         """Send a message."""
         ...
 
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        """Call somebody once Envoy has ended the exchange; at once if it has."""
+        ...
+
 
 class CallStream:
     """A `Stream` of one gRPC call."""
@@ -32,3 +37,7 @@ class CallStream:
     async def write(self, message: ProcessingResponse) -> None:
         """See `Stream`."""
         await self._call.write(message.SerializeToString())
+
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        """See `Stream`."""
+        self._call.when_ended(callback)
