@@ -63,7 +63,8 @@ async def envoy(
     Parameters
     ----------
     shows_answers
-        Whether the picker is sent the bodies of answers.
+        Whether bodies are sent to the picker piece by piece, both ways, as the protocol has it; as
+        shipped those of requests come whole, and those of answers not at all.
     changed
         Fields of the external processing filter that are to be others than those that ship.
     """
@@ -101,7 +102,8 @@ def _config(
     filters = chain["filters"][0]["typed_config"]["http_filters"]
     processing = filters[0]["typed_config"]
     if shows_answers:
-        processing["processing_mode"]["response_body_mode"] = "FULL_DUPLEX_STREAMED"
+        streamed = {"request_body_mode": "FULL_DUPLEX_STREAMED", "request_trailer_mode": "SEND"}
+        processing["processing_mode"].update(streamed, response_body_mode="FULL_DUPLEX_STREAMED")
     processing.update(changed)
     for cluster in document["static_resources"]["clusters"]:
         name = cluster["name"]
