@@ -17,6 +17,8 @@ from slosched_server.kubernetes.leases import Leases
 
 log = structlog.get_logger()
 
+_BLINK_S = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class ElectionTimes:
@@ -100,7 +102,7 @@ class Election:
                 # Two who have waited for the same Lease are not to try at the same time.
                 pause = self.times.retry_s * random.uniform(1.0, 1.2)  # noqa: S311
                 if self.leading:
-                    pause = min(self.times.retry_s, self._until - self._clock())
+                    pause = max(min(self.times.retry_s, self._until - self._clock()), _BLINK_S)
                 await asyncio.sleep(pause)
                 self._tell()
         finally:
