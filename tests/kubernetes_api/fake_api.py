@@ -77,6 +77,15 @@ class FakeApi:
         port: int = self._runner.addresses[0][1]
         return port
 
+    @property
+    def watched(self) -> int:
+        """Watches that are open."""
+        return len(self._watches)
+
+    def items(self, kind: Kind) -> list[Json]:
+        """Return all objects of a kind."""
+        return [item for (its, _, _), item in self._objects.items() if its == kind]
+
     def kubeconfig(self, folder: Path) -> Path:
         path = folder / f"kubeconfig-{self.port}"
         context = {"cluster": "fake", "user": "nobody"}

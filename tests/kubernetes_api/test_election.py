@@ -7,7 +7,7 @@ from itertools import repeat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slosched_server.kubernetes.api import ClusterError
@@ -56,16 +56,17 @@ def in_virtual_time(story: object) -> None:
         runner.run(story)  # type: ignore[arg-type]
 
 
-TROUBLES = st.builds(
-    Trouble,
-    there_s=st.sampled_from([0.0, 0.01, 0.7, 2.9, 3.9, 5.9, 9.0]) | st.floats(0, 12),
-    back_s=st.sampled_from([0.0, 0.01, 0.7, 2.9, 3.9, 5.9, 9.0]) | st.floats(0, 12),
-    lost=st.sampled_from(["", "", "", "call", "answer"]),
+LATE = st.sampled_from([0.0, 0.0, 0.0, 0.7, 2.9, 3.9, 9.0])
+TROUBLES = st.one_of(
+    st.builds(Trouble, LATE, LATE),
+    st.builds(Trouble, LATE, LATE, st.sampled_from(["call", "answer"])),
+    st.builds(Trouble, st.floats(0, 12), st.floats(0, 12)),
 )
 
 
+@settings(max_examples=150)
 @given(
-    st.lists(st.lists(TROUBLES, max_size=25), min_size=2, max_size=4),
+    st.lists(st.lists(TROUBLES, min_size=4, max_size=25), min_size=2, max_size=4),
     st.lists(st.tuples(st.integers(0, 3), st.floats(0, 40)), max_size=3),
 )
 def test_never_two_lead_and_in_the_end_one_does(
@@ -84,13 +85,16 @@ def test_never_two_lead_and_in_the_end_one_does(
             for number, way in enumerate(ways)
         ]
         leaving = sorted(((at, n) for n, at in stops if n < len(there) - 1), reverse=True)
-        while clock() < 60 or any(True for way in ways for _ in way if clock() < 400):
+        while clock() < 90:
             assert sum(one.leads for one in there) <= 1
             while leaving and leaving[-1][0] <= clock():
                 await there[leaving.pop()[1]].stop()
             await asyncio.sleep(0.05)
+        for way in ways:
+            for _ in way:
+                pass  # no more trouble
         times = ElectionTimes()
-        ends = clock() + 12.0 + 2 * times.renew_s + times.duration_s + 2 * times.retry_s
+        ends = clock() + 24.0 + 2 * times.renew_s + times.duration_s + 2 * times.retry_s
         while clock() < ends:
             assert sum(one.leads for one in there) <= 1
             await asyncio.sleep(0.05)
