@@ -68,6 +68,10 @@ class Replica:
         sizes = (self.limits.max_num_seqs, self.limits.max_num_batched_tokens)
         return self.name, self.latency, *sizes, self.limits.block_size, kv, self.ahead
 
+    def anew(self, name: str) -> "Replica":
+        """Return a fresh one that was made from the same, but for its name."""
+        return Replica(name, self.limits, self.latency, self.ahead, self.reads_kv)
+
     @property
     def outstanding(self) -> int:
         """Requests that it has."""

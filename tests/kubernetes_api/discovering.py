@@ -31,7 +31,7 @@ class _Well:
     @asynccontextmanager
     async def send(self, _: UpstreamRequest) -> AsyncIterator[UpstreamAnswer]:
         async def nothing() -> AsyncIterator[bytes]:
-            for chunk in ():
+            for chunk in tuple[bytes, ...]():
                 yield chunk
 
         yield UpstreamAnswer(200, (), nothing())

@@ -6,17 +6,17 @@ from typing import NoReturn
 
 import structlog
 
-from slosched.core.errors import SloschedError
 from slosched_server.control import Control
 from slosched_server.kubernetes.api import Api
 from slosched_server.kubernetes.complaints import Complaints
 from slosched_server.kubernetes.kinds import OBJECTIVES, PODS, POOLS
 from slosched_server.kubernetes.objectives import Objectives
-from slosched_server.kubernetes.pods import Engine, engines, is_serving, unknown_annotations
+from slosched_server.kubernetes.pods import engines, is_serving, unknown_annotations
 from slosched_server.kubernetes.pool import Pool, read_pool
+from slosched_server.kubernetes.replicas import Replicas
 from slosched_server.kubernetes.watch import Tally, Watch, WatchTimes
 from slosched_server.members import Members
-from slosched_server.rules import Member, Rules
+from slosched_server.rules import Rules
 
 log = structlog.get_logger()
 
@@ -69,6 +69,7 @@ class Cluster:
             for kind in OBJECTIVES
         ]
         self._objectives = Objectives(pool)
+        self._replicas = Replicas(control.source)
         self._pool: Pool | None = None
         self._pool_name = pool
         self._pods: Watch | None = None
@@ -99,7 +100,7 @@ class Cluster:
                 self._keep_replicas()
 
     def _on_rules(self, _: Rules) -> None:
-        # What Pods do not say of themselves, the configuration does.
+        self._replicas.forget()
         self._dirty.set()
 
     def _keep_classes(self) -> None:
@@ -153,30 +154,17 @@ class Cluster:
         if self._pods is None or not self._pods.synced.is_set():
             return  # what was known stays until more is known
         wrong: dict[str, str] = {}
-        taken = self._members.urls
-        members = [
-            self._member(engine, taken, name, wrong)
-            for name, pod in sorted(self._pods.objects.items())
-            if is_serving(pod)
-            for engine in engines(pod, self._pool.ports)
-        ]
-        for name, pod in self._pods.objects.items():
+        members, taken = [], self._members.urls
+        for name, pod in sorted(self._pods.objects.items()):
             if unknown := unknown_annotations(pod):
-                wrong.setdefault(name, f"unknown: {', '.join(unknown)}")
+                wrong[name] = f"unknown: {', '.join(unknown)}"
+            for engine in engines(pod, self._pool.ports) if is_serving(pod) else ():
+                member, reason = self._replicas.make(engine, engine.called(taken))
+                members.append(member)
+                if reason:
+                    wrong[name] = reason
         self._wrong_pods.say(wrong)
         self._members.configure(members, _SOURCE)
         if not self.synced and all(watch.synced.is_set() for watch in self._objects):
             log.info("pool known", pool=self._pool_name, replicas=len(members))
             self._synced.set()
-
-    def _member(
-        self, engine: Engine, taken: Mapping[str, str], pod: str, wrong: dict[str, str]
-    ) -> Member:
-        """Make a replica; one whose annotations do not fit is as if it had none."""
-        where = {"url": engine.url, "name": engine.called(taken)}
-        if engine.settings:
-            try:
-                return self._control.source.member({**engine.settings, **where})
-            except SloschedError as error:
-                wrong[pod] = str(error)
-        return self._control.source.member(where)

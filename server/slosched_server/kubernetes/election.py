@@ -94,6 +94,11 @@ class Election:
         """Whether this one leads at this moment; False in time even if nobody could be told."""
         return self._clock() < self._until
 
+    @property
+    def holder(self) -> str:
+        """Who held the Lease when it was seen last, "" if nobody did."""
+        return self._seen[0]
+
     async def run(self) -> NoReturn:
         """Stand for election until cancelled; then let the Lease go for the next one."""
         try:
