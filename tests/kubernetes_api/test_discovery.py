@@ -195,7 +195,7 @@ def wanted(server: FakeApi) -> set[str]:
 @settings(max_examples=60)
 @given(st.lists(STEPS, max_size=20))
 def test_replicas_are_those_of_the_objects_in_the_end(steps: list[tuple[Any, ...]]) -> None:
-    """Whatever changed on the way, and whatever watches were cut, mute or too late (law)."""
+    """Whatever changed on the way, and whatever watches were cut, mute or too late (law 19)."""
 
     async def main(folder: Path) -> None:
         async with fake(folder) as (server, api, verbs):

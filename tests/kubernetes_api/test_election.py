@@ -72,7 +72,7 @@ TROUBLES = st.one_of(
 def test_never_two_lead_and_in_the_end_one_does(
     troubles: list[list[Trouble]], stops: list[tuple[int, float]]
 ) -> None:
-    """However late or lost calls and answers are, longer than all deadlines, too (law).
+    """However late or lost calls and answers are, longer than all deadlines, too (law 20).
 
     Some stop cleanly meanwhile. Once there is no more trouble, one of those left leads soon.
     """
