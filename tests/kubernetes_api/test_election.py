@@ -143,8 +143,8 @@ def test_whoever_dies_is_followed_within_ten_seconds() -> None:
     in_virtual_time(story())
 
 
-def test_whoever_cannot_renew_steps_down_before_another_may_take_over() -> None:
-    """The call hangs; whoever leads is told at its deadline, not when the call ends."""
+def test_whoever_cannot_renew_leads_no_more_before_another_may_take_over() -> None:
+    """The call hangs. It leaves its office once it sees that another one leads."""
 
     async def story() -> None:
         server, trouble = FakeLease(), FINE
@@ -152,15 +152,39 @@ def test_whoever_cannot_renew_steps_down_before_another_may_take_over() -> None:
         await asyncio.sleep(5)
         assert one.leads
         trouble = Trouble(there_s=1000.0)
-        hung = asyncio.get_running_loop().time()
         two = Candidate(Line(server, repeat(FINE).__next__), "two")
-        await asyncio.sleep(20)
-        (down, leading), (up, _) = one.told[-1], two.told[0]
-        assert not leading
-        assert down <= hung + 4.0
-        assert up > down
+        await asyncio.sleep(4.0)
+        assert not one.leads
+        assert one.election.in_office
+        await asyncio.sleep(16)
+        assert two.leads
+        trouble = FINE
+        await asyncio.sleep(6)
+        assert not one.election.in_office
+        assert [leading for _, leading in one.told] == [True, False]
         one.kill()
         await two.stop()
+
+    in_virtual_time(story())
+
+
+def test_while_the_api_is_away_whoever_led_goes_on() -> None:
+    """Nobody else can take over, and requests are to be served."""
+
+    async def story() -> None:
+        server, trouble = FakeLease(), FINE
+        one, two = (Candidate(Line(server, lambda: trouble), n) for n in ("one", "two"))
+        await asyncio.sleep(5)
+        trouble = Trouble(lost="call")
+        await asyncio.sleep(60)
+        assert (one.leads, two.leads) == (False, False)
+        assert (one.election.in_office, two.election.in_office) == (True, False)
+        trouble = FINE
+        await asyncio.sleep(8)
+        assert sum(candidate.leads for candidate in (one, two)) == 1
+        assert sum(candidate.election.in_office for candidate in (one, two)) == 1
+        for candidate in (one, two):
+            await candidate.stop()
 
     in_virtual_time(story())
 

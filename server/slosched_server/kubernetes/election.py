@@ -57,6 +57,10 @@ class Election:
     that runs half as fast again as another, or somebody who deletes the Lease while a newcomer
     comes, could make two lead: a write is refused that does not know of the last one.
 
+    Whoever cannot reach the Lease leads no more, but stays in office until somebody else is seen
+    to hold it: when the cluster's API is away nobody takes over, and requests are to be served.
+    If it alone is cut off, two are in office for that long.
+
     The election of kubernetes_asyncio does not serve us: a call that hangs keeps its leader in
     office, it goes by wall clocks, connections that fail end it, and it never lets the Lease go.
 
@@ -67,7 +71,7 @@ class Election:
     identity
         By which this one is known; unique among those who run at the same time.
     changed
-        Called with True when this one leads, with False when it does no more.
+        Called with True when this one comes into office, with False when it leaves it.
     times
         How long who may lead.
     """
@@ -83,7 +87,8 @@ class Election:
         self._leases, self._changed = leases, changed
         self._clock = asyncio.get_running_loop().time
         self._until = -inf  # this one leads
-        self._told = False
+        self._stays = False  # in office, whether it leads or not
+        self._told = self._warned = False
         self._mine: Object | None = None  # as it was written last
         self._seen: tuple[str, str] = ("", "")  # holder and version
         self._free_at = -inf  # if that stays so
@@ -93,6 +98,11 @@ class Election:
     def leading(self) -> bool:
         """Whether this one leads at this moment; False in time even if nobody could be told."""
         return self._clock() < self._until
+
+    @property
+    def in_office(self) -> bool:
+        """Whether this one leads, or did so last as far as it knows."""
+        return self.leading or self._stays
 
     @property
     def holder(self) -> str:
@@ -112,7 +122,7 @@ class Election:
                 self._tell()
         finally:
             led = self._told
-            self._until = -inf
+            self._until, self._stays = -inf, False
             self._tell()
             if led:
                 await self._let_go()
@@ -123,10 +133,8 @@ class Election:
         ends = self._until if self.leading else began + self.times.renew_s
         try:
             async with asyncio.timeout_at(ends):
-                if await self._holds():
-                    self._until = began + self.times.renew_s
-                else:
-                    self._until = -inf
+                self._stays = await self._holds()
+                self._until = began + self.times.renew_s if self._stays else -inf
         except (ClusterError, TimeoutError) as error:
             self._mine = None  # whatever became of it
             self._complain(error)
@@ -180,10 +188,14 @@ class Election:
         self._problem = reason
 
     def _tell(self) -> None:
-        if self.leading != self._told:
+        if self.in_office != self._told:
             self._told = not self._told
             log.info("leading" if self._told else "leading no more", identity=self.identity)
             self._changed(self._told)
+        alone = self._told and not self.leading
+        if alone and not self._warned:
+            log.warning("going on without the lease: nobody else is known to hold it")
+        self._warned = alone
 
     async def _let_go(self) -> None:
         """Leave the Lease to whoever comes first."""

@@ -27,7 +27,7 @@ class KubernetesState(Collector):
         """Yield what there is now."""
         if self._cluster is not None:
             yield from _discovery(self._cluster)
-        leading = self._election is None or self._election.leading
+        leading = self._election is None or self._election.in_office
         text = "1 if this picker is the one that is asked."
         yield GaugeMetricFamily("slosched_picker_leading", text, float(leading))
 
