@@ -1,4 +1,4 @@
-# vLLM with the SLO-aware scheduler: docker build -f deploy/vllm.Dockerfile -t slosched-vllm .
+# vLLM on GPUs with the SLO-aware scheduler: docker build -f deploy/vllm.Dockerfile -t slosched-vllm .
 # Documentation: it is as large as vLLM's own image, and needs GPUs to be tried.
 FROM vllm/vllm-openai:v0.32.0
 WORKDIR /src
