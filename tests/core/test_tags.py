@@ -109,6 +109,6 @@ def test_an_unknown_tier_is_refused() -> None:
 def test_what_a_header_is_about() -> None:
     """A typo passes for a class, so that whoever may name one hears of it."""
     said = [about(name.upper().encode()) for name in OURS]
-    assert said == ["class"] * 2 + ["target"] * 5 + ["tenant"]
+    assert said == ["class"] * 3 + ["target"] * 5 + ["tenant"] * 2
     others = [about(name) for name in (b"x-slo-clas", b"x-gateway-inference-a", b"accept")]
     assert others == ["class", None, None]
