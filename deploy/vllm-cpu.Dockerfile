@@ -21,6 +21,10 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --create-home slosched
 COPY --from=build /opt/slosched /opt/slosched
+WORKDIR /src
+COPY scripts/compile_kernels.py ./
+RUN NUMBA_CACHE_DIR=/opt/slosched-kernels /opt/slosched/bin/python compile_kernels.py --whole-seconds
+COPY --chmod=755 deploy/with-kernels.sh /usr/local/bin/with-kernels
 ENV PATH=/opt/slosched/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NUMBA_CACHE_DIR=/tmp/numba
@@ -30,5 +34,5 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=600s \
   CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
-ENTRYPOINT ["slosched", "serve"]
+ENTRYPOINT ["with-kernels", "slosched", "serve"]
 CMD ["--help"]

@@ -51,7 +51,7 @@ def test_the_configuration_is_one_for_the_engine_that_runs(overlay: str, tmp_pat
 
 def test_vllm_takes_its_arguments(overlay: str) -> None:
     container = _vllm(overlay)
-    assert container["command"] == ["python3", "-m", "slosched.vllm.launch"]
+    assert container["command"] == ["with-kernels", "python3", "-m", "slosched.vllm.launch"]
     assert _parsed(tuple(container["args"])) == {
         "host": "0.0.0.0",
         "port": ports(container)["http"],
