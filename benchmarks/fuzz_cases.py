@@ -15,12 +15,12 @@ from hypothesis.errors import Unsatisfiable
 from requests import Request
 from schemathesis import Case, GenerationMode
 
-from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADER
+from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADERS
 
 FILE = FOLDER.parent / "docs" / "openapi.yaml"
 _URL = "http://gateway"
 T = TypeVar("T")
-_OWN = [*CLASS_HEADERS, *TARGET_HEADERS, TENANT_HEADER]
+_OWN = [*CLASS_HEADERS, *TARGET_HEADERS, *TENANT_HEADERS]
 _OTHERS = [
     "connection", "upgrade", "expect", "te", "trailer", "keep-alive", "accept-encoding",
     "content-type", "content-encoding", "authorization", "x-request-id", "range", "if-none-match",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from slosched import EngineLimits, LinearLatency, Request, Slo, Snapshot, TracedRequest
 from slosched.core.snapshot import LIVE, UNRANKED
-from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADER
+from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADERS
 
 LATENCY = LinearLatency(0.030, 0.0001, 0.0002, 0.0000002)
 
@@ -102,7 +102,7 @@ def engine_limits() -> st.SearchStrategy[EngineLimits]:
 # Headers that may be ours, with values that may be junk; for law 11.
 tag_headers = st.lists(
     st.tuples(
-        st.sampled_from([*CLASS_HEADERS, *TARGET_HEADERS, TENANT_HEADER]).map(str.encode),
+        st.sampled_from([*CLASS_HEADERS, *TARGET_HEADERS, *TENANT_HEADERS]).map(str.encode),
         st.one_of(
             st.sampled_from([b"interactive", b"batch", b"250", b"0", b"1e3", b" 7 ", b"t-1", b""]),
             st.text(max_size=12).map(lambda text: text.encode(errors="surrogatepass")),

@@ -11,7 +11,8 @@ from typing import Literal
 from slosched.core.errors import TagError
 from slosched.core.slo import Slo, SloClass
 
-CLASS_HEADERS = ("x-slo-class", "x-gateway-inference-objective")
+# x-gateway- is how llm-d's router called what it calls x-llm-d- now; it takes both, as we do.
+CLASS_HEADERS = ("x-slo-class", "x-llm-d-inference-objective", "x-gateway-inference-objective")
 TARGET_HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "x-slo-ttft-ms": "ttft",
@@ -21,13 +22,14 @@ TARGET_HEADERS: Mapping[str, str] = MappingProxyType(
         "x-llm-d-slo-tpot-ms": "tpot",
     }
 )
-TENANT_HEADER = "x-gateway-inference-fairness-id"
+TENANT_HEADERS = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
+TENANT_HEADER = TENANT_HEADERS[-1]
 SERVICE_TIER = "service_tier"
 _SAYS: Mapping[bytes, str] = MappingProxyType(
     {
         **{name.encode(): "class" for name in CLASS_HEADERS},
         **{name.encode(): limit for name, limit in TARGET_HEADERS.items()},
-        TENANT_HEADER.encode(): "tenant",
+        **{name.encode(): "tenant" for name in TENANT_HEADERS},
     }
 )
 _OURS_ALONE = (b"x-slo-", b"x-llm-d-slo-")

@@ -1,17 +1,29 @@
 """How the kernels are compiled: without the interpreter's lock, and kept for the next start."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from numba import njit
 
-_FOLDER = Path(__file__).parent / "__pycache__"
-# numba refuses to compile at all where it is to keep a result and finds no place for it.
-_KEPT = os.access(_FOLDER if _FOLDER.exists() else _FOLDER.parent, os.W_OK) or os.access(
-    Path.home(), os.W_OK
-)
+
+def has_place(folder: Path, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether numba finds a place for what it compiles of files in a folder.
+
+    Where it is to keep a result and finds none, it refuses to compile at all.
+    """
+    if named := environ.get("NUMBA_CACHE_DIR"):
+        with suppress(OSError):
+            Path(named).mkdir(parents=True, exist_ok=True)
+        return os.access(named, os.W_OK)
+    beside = folder / "__pycache__"
+    places = (beside if beside.exists() else folder, os.path.expanduser("~"))  # noqa: PTH111 - it may not be known
+    return any(os.access(place, os.W_OK) for place in places)
+
+
+_KEPT = has_place(Path(__file__).parent)
 
 
 def kernel(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - numba's dispatcher has no type

@@ -8,7 +8,7 @@ from slosched import Slo, SloClass, TagError
 from slosched.core.tags import (
     CLASS_HEADERS,
     TARGET_HEADERS,
-    TENANT_HEADER,
+    TENANT_HEADERS,
     Tagger,
     about,
     to_headers,
@@ -21,7 +21,7 @@ CLASSES = {
     "batch": SloClass("batch", Slo(e2e=30), service_tier="flex"),
 }
 TAGGER = Tagger(CLASSES, "interactive")
-OURS = [*CLASS_HEADERS, *TARGET_HEADERS, TENANT_HEADER]
+OURS = [*CLASS_HEADERS, *TARGET_HEADERS, *TENANT_HEADERS]
 
 
 @settings(max_examples=400)
@@ -47,7 +47,7 @@ def test_junk_is_an_error_or_exactly_what_was_asked(
             assert getattr(tag.slo, limit) == int(said[header]) / 1e3
     if not named:
         assert tag.slo_class == ("batch" if tier == "flex" else "interactive")
-    assert tag.tenant == said.get(TENANT_HEADER, "")
+    assert tag.tenant == next((said[one] for one in TENANT_HEADERS if one in said), "")
 
 
 @given(tag_headers)
@@ -86,6 +86,11 @@ def test_explicit_targets_win_over_the_class_and_it_over_the_tier() -> None:
         ([(b"x-slo-ttft-ms", b"0")], "whole milliseconds from 1"),
         ([(b"x-slo-class", b"batch"), (b"x-gateway-inference-objective", b"interactive")], "said"),
         ([(b"x-gateway-inference-fairness-id", b"a b")], "1 to 128 letters"),
+        ([(b"x-llm-d-inference-objective", b"gold")], "unknown class"),
+        (
+            [(b"x-llm-d-inference-fairness-id", b"a"), (b"x-gateway-inference-fairness-id", b"b")],
+            "said",
+        ),
     ],
 )
 def test_errors_name_the_header_and_the_way_out(
@@ -104,6 +109,6 @@ def test_an_unknown_tier_is_refused() -> None:
 def test_what_a_header_is_about() -> None:
     """A typo passes for a class, so that whoever may name one hears of it."""
     said = [about(name.upper().encode()) for name in OURS]
-    assert said == ["class"] * 2 + ["target"] * 5 + ["tenant"]
+    assert said == ["class"] * 3 + ["target"] * 5 + ["tenant"] * 2
     others = [about(name) for name in (b"x-slo-clas", b"x-gateway-inference-a", b"accept")]
     assert others == ["class", None, None]

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slosched.core.errors import TagError
-from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADER
+from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADERS
 from slosched_server.caller import Caller
 from slosched_server.refusals import AccessError
 from tests.server.front_end import CLASSES, TAGGER
 from tests.strategies import tag_headers
 
 BATCH = TAGGER.with_default("batch")
-TAGS = (*CLASS_HEADERS, *TARGET_HEADERS, TENANT_HEADER, "x-slo-clas")
+TAGS = (*CLASS_HEADERS, *TARGET_HEADERS, *TENANT_HEADERS, "x-slo-clas")
 values = st.sampled_from(["interactive", "batch", "gold", "100", "soon"])
 said = st.lists(st.tuples(st.sampled_from([*TAGS, "accept"]), values), max_size=3) | st.lists(
     st.tuples(st.sampled_from(TAGS), values), max_size=1

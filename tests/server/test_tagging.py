@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 
 from slosched.core.errors import TagError
-from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADER
+from slosched.core.tags import CLASS_HEADERS, TARGET_HEADERS, TENANT_HEADERS
 from slosched_server.errors import ApiError
 from slosched_server.headers import tag_request
 from tests.server.fake_engine import FakeEngine
 from tests.server.front_end import TAGGER, in_thread
 from tests.strategies import tag_headers
 
-NAMES = [*CLASS_HEADERS, *TARGET_HEADERS, TENANT_HEADER]
+NAMES = [*CLASS_HEADERS, *TARGET_HEADERS, *TENANT_HEADERS]
 
 
 @pytest.fixture(scope="module")
