@@ -79,7 +79,7 @@ def _with_xargs(
         # Rare, and the only case that writes the body anew: a second key of the same name would
         # leave it to the engine's JSON parser which of the two counts.
         # json, not orjson: whole numbers of more than 64 bits keep their value.
-        tagged = {**json.loads(body), XARGS: {**client_xargs, **to_xargs(tag)}}
+        tagged = {**json.loads(body), XARGS: {**client_xargs, **to_xargs(tag, in_full=True)}}
         return json.dumps(tagged, separators=(",", ":")).encode()
     # Spliced in, so that every byte of the client's stays: no number is spelled anew.
     start = body.index(b"{") + 1
@@ -87,7 +87,7 @@ def _with_xargs(
     return b'%b"%b":%b%b%b' % (
         body[:start],
         XARGS.encode(),
-        orjson.dumps(to_xargs(tag)),
+        orjson.dumps(to_xargs(tag, in_full=True)),
         comma,
         body[start:],
     )

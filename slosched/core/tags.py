@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import inf
+from math import inf, nan
 from types import MappingProxyType
 from typing import Literal
 
@@ -37,6 +37,7 @@ _DIGITS = re.compile(r"[1-9][0-9]{0,8}")
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 _NEUTRAL_TIERS = ("auto", "default")
 _XARG_LIMITS = {"ttft": "slosched_ttft_ms", "tpot": "slosched_tpot_ms", "e2e": "slosched_e2e_ms"}
+_XARG_WEIGHT = "slosched_weight"
 
 Headers = Iterable[tuple[bytes, bytes]]
 About = Literal["class", "target", "tenant"]
@@ -129,22 +130,25 @@ class Tagger:
     def from_xargs(self, xargs: Mapping[str, object] | None) -> Tag:
         """Read a tag back from the engine arguments that `to_xargs` wrote.
 
-        A request that carries none is of the default class: it came around the front end.
+        A request that carries none is of the default class: it came around the front end. Whoever
+        wrote them may know other classes, so that limits and weight count before the class.
 
         Raises
         ------
         TagError
-            If the arguments are malformed or name an unknown class.
+            If the arguments are malformed, or name an unknown class and no limits.
         """
         xargs = xargs or {}
         name = str(xargs.get("slosched_class", self.default_class))
-        self._known(name, "slosched_class")
         limits = {
             limit: _milliseconds(xarg, str(xargs[xarg]))
             for limit, xarg in _XARG_LIMITS.items()
             if xarg in xargs
         }
-        return self._tag(name, str(xargs.get("slosched_tenant", "")), limits)
+        if not limits:
+            self._known(name, "slosched_class")
+        tenant = str(xargs.get("slosched_tenant", ""))
+        return self._tag(name, tenant, limits, _weight(xargs.get(_XARG_WEIGHT)))
 
     def _class_of(self, header: tuple[str, str] | None, service_tier: object) -> str:
         if header is not None:
@@ -164,12 +168,16 @@ class Tagger:
             hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(self._classes)}"
             raise TagError(source, f"unknown class {name[:80]!r}, {hint}")
 
-    def _tag(self, name: str, tenant: str, limits: Mapping[str, int]) -> Tag:
-        base = self._classes[name].slo
-        if not limits:
-            return Tag(name, base, tenant)
+    def _tag(
+        self, name: str, tenant: str, limits: Mapping[str, int], weight: float | None = None
+    ) -> Tag:
+        known = self._classes.get(name)
+        if known is not None and not limits:
+            return Tag(name, known.slo, tenant)
+        if weight is None:
+            weight = known.slo.weight if known else 1.0
         seconds = {k: limits[k] / 1e3 if k in limits else inf for k in ("ttft", "tpot", "e2e")}
-        return Tag(name, Slo(**seconds, weight=base.weight), tenant, frozenset(limits))
+        return Tag(name, Slo(**seconds, weight=weight), tenant, frozenset(limits))
 
 
 def about(header: bytes) -> About | None:
@@ -184,13 +192,20 @@ def about(header: bytes) -> About | None:
     return None if said is None else "tenant" if said == "tenant" else "target"
 
 
-def to_xargs(tag: Tag) -> dict[str, str | int]:
-    """Write a tag as flat engine arguments (`vllm_xargs`), which `from_xargs` reads back."""
-    xargs: dict[str, str | int] = {"slosched_class": tag.slo_class}
+def to_xargs(tag: Tag, *, in_full: bool = False) -> dict[str, str | int | float]:
+    """Write a tag as flat engine arguments (`vllm_xargs`), which `from_xargs` reads back.
+
+    In full it needs no class of that name where it is read: limits and weight are in it.
+    """
+    xargs: dict[str, str | int | float] = {"slosched_class": tag.slo_class}
     if tag.tenant:
         xargs["slosched_tenant"] = tag.tenant
-    for limit in tag.explicit:
-        xargs[_XARG_LIMITS[limit]] = round(getattr(tag.slo, limit) * 1e3)
+    for limit, xarg in _XARG_LIMITS.items():
+        seconds = getattr(tag.slo, limit)
+        if limit in tag.explicit or (in_full and seconds < inf):
+            xargs[xarg] = max(round(seconds * 1e3), 1)
+    if in_full and tag.slo.weight != 1.0:
+        xargs[_XARG_WEIGHT] = tag.slo.weight
     return xargs
 
 
@@ -210,6 +225,18 @@ def to_vllm_priority(priority: int) -> int:
     Both fit 64 bits, which the negative of the lowest number does not: it becomes the highest.
     """
     return min(-priority, 2**63 - 1)
+
+
+def _weight(value: object) -> float | None:
+    if value is None:
+        return None
+    try:
+        weight = float(str(value))
+    except ValueError:
+        weight = nan
+    if not 0 < weight < inf:
+        raise TagError(_XARG_WEIGHT, f"must be a number greater than 0, got {str(value)[:80]!r}")
+    return weight
 
 
 def _typo(name: str) -> TagError:

@@ -62,6 +62,24 @@ def test_a_tag_survives_its_way_through_the_engines_arguments(
 
 
 @given(tag_headers)
+def test_in_full_a_tag_survives_where_its_class_is_unknown(raw: list[tuple[bytes, bytes]]) -> None:
+    """Classes come and go while engines know those that they were started with."""
+    try:
+        tag = TAGGER.read(raw)
+    except TagError:
+        return
+    elsewhere = Tagger({"other": SloClass("other", Slo(e2e=9.0, weight=7.0))}, "other")
+    there = elsewhere.from_xargs(to_xargs(tag, in_full=True))
+    assert (there.slo_class, there.slo, there.tenant) == (tag.slo_class, tag.slo, tag.tenant)
+
+
+@pytest.mark.parametrize("weight", ["x", 0, -1, "nan", "inf"])
+def test_a_weight_that_is_none_is_refused(weight: object) -> None:
+    with pytest.raises(TagError, match="slosched_weight"):
+        TAGGER.from_xargs({"slosched_ttft_ms": 5, "slosched_weight": weight})
+
+
+@given(tag_headers)
 def test_a_tag_survives_its_way_through_headers(raw: list[tuple[bytes, bytes]]) -> None:
     try:
         tag = TAGGER.read(raw)

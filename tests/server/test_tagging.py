@@ -104,7 +104,7 @@ def test_service_tier_selects_a_class_and_a_header_wins_over_it() -> None:
 
 def test_a_clients_own_xargs_stay() -> None:
     tagged = tag_request(TAGGER, [(b"x-slo-e2e-ms", b"70")], b'{"vllm_xargs":{"a":1},"n":2}')
-    xargs = {"a": 1, "slosched_class": "interactive", "slosched_e2e_ms": 70}
+    xargs = {"a": 1, "slosched_class": "interactive", "slosched_e2e_ms": 70, "slosched_weight": 2.0}
     assert orjson.loads(tagged.write(tagged.tag)) == {"n": 2, "vllm_xargs": xargs}
     none = tag_request(TAGGER, [], b'{"vllm_xargs":null}')
     assert b"slosched_class" in none.write(none.tag)
