@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 os.environ["NUMBA_BOUNDSCHECK"] = "1"
 os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".cache" / "numba-boundscheck")
 
+# Needs a control plane of Kubernetes, which scripts/test-kubernetes builds first and then names.
+collect_ignore = ["cluster"]
+
 # Machines are shared and noisy: how long an example takes says nothing about the code.
 settings.register_profile(
     "slosched",
