@@ -132,6 +132,11 @@ class ControlPlane:
 
         return await self.until(enough) or []
 
+    def log(self, pod: str, container: str = "main") -> str:
+        """Read what a container has printed, in all its runs."""
+        path = self.programs.logs / f"{pod}_{container}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
     async def token(self, service_account: str, namespace: str = NAMESPACE) -> str:
         """Give what a pod of this service account says who it is with."""
         path = await self.api.path("v1", "ServiceAccount", namespace, service_account)
