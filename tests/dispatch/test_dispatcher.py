@@ -21,7 +21,7 @@ from slosched.dispatch.assignments.round_robin import RoundRobin
 from slosched.predictors.history import History
 from slosched.predictors.oracle import Oracle
 from slosched_solvers.fleet import FleetAnneal
-from tests.dispatch.fleet import Fleet, attained
+from tests.dispatch.fleet import Fleet
 from tests.strategies import LATENCY, traces
 
 LIMITS = EngineLimits(4, 256, 16, 400)
@@ -61,7 +61,7 @@ def test_law_1_everybody_is_served_once(
     fleet = Fleet(queue)
     fleet.run(trace)
     assert sorted(i for i, _ in fleet.sent) == list(range(len(trace)))
-    assert np.isfinite(fleet.finish).all()
+    assert fleet.records.finished.all()
     assert queue.waiting == 0
     assert all(not replica.given and replica.free_kv == 6400 for replica in queue.replicas)
     assert all(replica.decoding == replica.context_tokens == 0 for replica in queue.replicas)
@@ -92,7 +92,7 @@ def test_a_plan_keeps_more_slos_than_any_other_assignment() -> None:
             lengths = {t.request.request_id: t.output_tokens for t in trace}
             fleet = Fleet(dispatcher(assignment, (1.0, 2.0, 1.0, 3.0), lengths))
             fleet.run(trace)
-            kept.append(attained(trace, fleet))
+            kept.append(fleet.records.attained.mean())
         share[assignment.kind] = float(np.mean(kept))
     best = max(value for kind, value in share.items() if kind != "planned")
     assert share["planned"] > best + 0.1, share
