@@ -51,9 +51,7 @@ def scaled(
     return sorted(made, key=lambda t: (t.request.arrival, t.request.request_id))
 
 
-def _copied(
-    trace: Sequence[TracedRequest], at: np.ndarray, copy: int
-) -> list[TracedRequest]:
+def _copied(trace: Sequence[TracedRequest], at: np.ndarray, copy: int) -> list[TracedRequest]:
     return [
         _at(t, float(when), f"{t.request.request_id}.{copy}")
         for t, when in zip(trace, at, strict=True)

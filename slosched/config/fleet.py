@@ -124,9 +124,7 @@ class FleetSettings(BaseModel):
         moves = solver.move_budget
         if moves is None and solver.time_budget_ms is not None:
             moves = round(solver.time_budget_ms * FLEET_MOVES_PER_MS)
-        bounded = replace(
-            solver, time_budget_ms=None, move_budget=moves, seed=seed or solver.seed
-        )
+        bounded = replace(solver, time_budget_ms=None, move_budget=moves, seed=seed or solver.seed)
         return self.model_copy(update={"assignment": replace(assignment, solver=bounded)})
 
     def plan_s(self) -> float:

@@ -3,11 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
+
+import numpy as np
 
 from slosched.config.schema import Settings
 from slosched.core.request import TracedRequest
 from slosched.dispatch import Replica
+from slosched.sim.engine import Progress
 from slosched.sim.fleet import Pace, Shard, Sharing, VirtualFleet
+from slosched.sim.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +89,53 @@ def _shard(
     dispatcher.warm_up()
     engines = {name: settings.simulated_engine(trace, lengths=known) for name in names}
     return Shard(dispatcher, engines, pace)
+
+
+def offline(settings: Settings, seed: int, queued: Queued | None) -> Settings:
+    """Bound solvers by moves, but for those of a queue whose plans take as long as they take."""
+    bounded = settings.offline(seed)
+    if queued is None or not queued.measured:
+        return bounded
+    return bounded.model_copy(update={"fleet": settings.fleet})
+
+
+def serve(
+    queued: Queued,
+    settings: Settings,
+    trace: Sequence[TracedRequest],
+    progress: Progress | None = None,
+) -> tuple[Records, dict[str, Any]]:
+    """Serve a trace; return what became of it, and what the queues did.
+
+    Returns
+    -------
+    Records, and under the names of results: how many engines and queues there were, which
+    assignment, and where plans took as long as they took, how long that was, and which share of a
+    core the queues needed while they served.
+    """
+    fleet = queued.build(settings, trace)
+    try:
+        records = fleet.run(trace, progress)
+    finally:
+        fleet.close()
+    said = {
+        "replicas": queued.replicas,
+        "shards": queued.shards,
+        "sharing": queued.sharing,
+        "assignment": settings.fleet.assignment.kind,
+    }
+    return records, said | (_times(fleet, records) if queued.measured else {})
+
+
+def _times(fleet: VirtualFleet, records: Records) -> dict[str, Any]:
+    """Sum the real times of queues up; the busiest core counts."""
+    figures = [shard.figures for shard in fleet.shards]
+    plans = 1e3 * np.array([seconds for one in figures for seconds in one.plan_s])
+    duration = records.duration or 1.0
+    return {
+        "median_plan_ms": float(np.median(plans)) if len(plans) else None,
+        "p99_plan_ms": float(np.percentile(plans, 99)) if len(plans) else None,
+        "events": sum(one.events for one in figures),
+        "busy_share": max(one.busy_s for one in figures) / duration,
+        "solving_share": max(sum(one.solve_s) for one in figures) / duration,
+    }
