@@ -16,7 +16,7 @@ from slosched_solvers.anneal import NO_LIMIT, Anneal
 from slosched_solvers.anneal_kernel import Schedule
 from slosched_solvers.budget import check_budget
 from slosched_solvers.fleet_kernel import anneal_fleet
-from slosched_solvers.fleet_queues import Queues
+from slosched_solvers.fleet_queues import Queues, copied
 from slosched_solvers.fleet_rollouts import FleetRollouts
 from slosched_solvers.fleet_starts import Sequences, deal, reorder
 from slosched_solvers.temperatures import check_temperatures
@@ -153,11 +153,7 @@ class _Hunt:
         """Anneal all queues together; return the moves made."""
         if not len(self._sequences.searched):
             return 0
-        queues = self._best._replace(
-            orders=self._best.orders.copy(), sizes=self._best.sizes.copy(),
-            costs=self._best.costs.copy(), first=self._best.first.copy(),
-            finish=self._best.finish.copy(),
-        )  # fmt: skip
+        queues = copied(self._best)
         rng, of = np.random.default_rng(seed), self._rollouts
         return int(anneal_fleet(of.fleet, queues, self._best, schedule, rng, of.price, of.scratch))
 
@@ -211,13 +207,17 @@ class _Hunt:
         """Deal requests out in a sequence, each to where the least work is left."""
         of = self._rollouts
         queues = of.queues()
-        deal(queues, sequence, of.fleet.kind, of.work, of.loads())
+        loads = of.loads(self._snapshot.bound)
+        deal(of.fleet, queues, sequence, of.work, loads)
         of.priced(queues)
         return queues
 
     def _append(self, rows: IntArray) -> None:
+        """Deal others out, behind those who are there."""
+        if not len(rows):
+            return
         of, best = self._rollouts, self._best
-        loads, kinds = of.loads(), of.fleet.kind.tolist()
+        at = self._snapshot.bound.copy()
         for r, bound in enumerate(self._bound):
-            loads[r] += of.work[kinds[r], best.orders[r, len(bound) : best.sizes[r]]].sum()
-        deal(best, rows, of.fleet.kind, of.work, loads)
+            at[best.orders[r, len(bound) : best.sizes[r]]] = r
+        deal(of.fleet, best, rows, of.work, of.loads(at))

@@ -24,6 +24,7 @@ class Fleet(NamedTuple):
     counts: IntArray  # (k, n, COUNTS)
     times: FloatArray  # (k, n, TIMES)
     kind: IntArray  # (r,)
+    pace: FloatArray  # (r,): how many times as long steps take as those of the kind's fastest
     limits: IntArray  # (r, 4)
     latency: FloatArray  # (r, 4)
     settled: IntArray  # (r,): how many are bound to it
@@ -50,6 +51,27 @@ class Scratch(NamedTuple):
     finish: FloatArray
     slots: Slots
     saved: Checkpoints  # room for none
+
+
+@kernel
+def begin(orders: IntArray, bound: IntArray) -> None:
+    """Put those that are bound to each engine into its queue, in the order of their rows."""
+    sizes = np.zeros(len(orders), dtype=np.int64)
+    for i in range(len(bound)):
+        if bound[i] >= 0:
+            orders[bound[i], sizes[bound[i]]] = i
+            sizes[bound[i]] += 1
+
+
+@kernel
+def copied(queues: Queues) -> Queues:
+    """Copy queues as far as they are filled: most of their room never is."""
+    orders = np.zeros(queues.orders.shape, dtype=np.int64)
+    for r in range(len(orders)):
+        orders[r, : queues.sizes[r]] = queues.orders[r, : queues.sizes[r]]
+    return Queues(
+        orders, queues.sizes.copy(), queues.costs.copy(), queues.first.copy(), queues.finish.copy()
+    )
 
 
 @kernel

@@ -6,18 +6,19 @@ from math import inf
 
 import numpy as np
 
-from slosched.core.fleet import FleetProblem, FleetSolution
+from slosched.core.fleet import NOWHERE, FleetProblem, FleetSolution
 from slosched.core.objective import attained
 from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.cost import price
-from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, run, run_all
-from slosched_solvers.instance import Instance, build, latency_of, limits_of
+from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, begin, run, run_all
+from slosched_solvers.instance import Instance, build, latency_of, limits_of, select
 from slosched_solvers.newcomer_kernel import enter
 from slosched_solvers.requests import COUNTS, TIMES, TOLL, WEIGHT, requests
 from slosched_solvers.slots import make_slots
 
 _ALIKE = 0.01  # in speed: engines whose bounds on times are worked out together
+_KINDS = 16  # of engines at most, unless they hold unlike numbers of requests
 
 
 class FleetRollouts:
@@ -40,7 +41,8 @@ class FleetRollouts:
         self.bound = _by_engine(snapshot.bound, len(snapshot.engines))
         limits = np.array([limits_of(engine.limits) for engine in snapshot.engines])
         latency = np.array([latency_of(engine.latency) for engine in snapshot.engines])
-        self.fleet = _fleet(instance, limits, latency, self.bound)
+        settled = np.array([len(rows) for rows in self.bound], dtype=np.int64)
+        self.fleet = _fleet(instance, limits, latency, snapshot.bound, settled)
         self.work: FloatArray = self.fleet.times[:, :, TOLL] * self.fleet.times[:, :, WEIGHT]
         self.price = price(problem.objective, instance)
         slots = int(self.fleet.limits[:, 0].max())
@@ -55,26 +57,26 @@ class FleetRollouts:
         """Roll one engine's queue out, whose times are written, and price it."""
         return float(run(self.fleet, queues, r, self.price, self.scratch))
 
-    def loads(self) -> FloatArray:
-        """Seconds of work that each engine has to do for those that are bound to it."""
-        kinds = self.fleet.kind.tolist()
-        return np.array(
-            [self.work[k, rows].sum() for k, rows in zip(kinds, self.bound, strict=True)]
-        )
+    def loads(self, at: IntArray) -> FloatArray:
+        """Seconds of work that each engine has to do, given at which each row is, or at NOWHERE."""
+        rows = np.flatnonzero(at != NOWHERE)
+        engines = at[rows]
+        work = self.work[self.fleet.kind[engines], rows] * self.fleet.pace[engines]
+        return np.bincount(engines, weights=work, minlength=len(self.bound)).astype(np.float64)
 
     def queues(self, waiting: Sequence[IntArray] = ()) -> Queues:
         """Return queues that are not rolled out: those that are bound, and then who waits."""
         replicas, n = len(self.bound), len(self._snapshot)
         settled = self.fleet.settled
         longest = n - int(settled.sum()) + int(settled.max())
+        orders = np.zeros((replicas, longest), dtype=np.int64)
+        begin(orders, self._snapshot.bound)
         queues = Queues(
-            np.zeros((replicas, longest), dtype=np.int64), settled.copy(), np.zeros(replicas),
-            np.full(n, inf), np.full(n, inf),
-        )  # fmt: skip
-        for r, bound in enumerate(self.bound):
-            rows = np.concatenate((bound, waiting[r])) if len(waiting) else bound
-            queues.orders[r, : len(rows)] = rows
-            queues.sizes[r] = len(rows)
+            orders, settled.copy(), np.zeros(replicas), np.full(n, inf), np.full(n, inf)
+        )
+        for r, rows in enumerate(waiting):
+            queues.orders[r, settled[r] : settled[r] + len(rows)] = rows
+            queues.sizes[r] += len(rows)
         return queues
 
     def priced(self, queues: Queues) -> float:
@@ -103,23 +105,36 @@ def _by_engine(bound: IntArray, engines: int) -> list[IntArray]:
     return [rows[low:high] for low, high in pairwise(ends)]
 
 
+def _kinds(limits: IntArray, latency: FloatArray) -> IntArray:
+    """Tell of which kind each engine is: those of a kind hold the same, and are about as fast."""
+    alike, speeds = _ALIKE, np.log(np.maximum(latency, 1e-12))
+    while True:
+        keys = np.concatenate((limits, np.rint(speeds / alike).astype(np.int64)), axis=1)
+        unlike, kind = np.unique(keys, axis=0, return_inverse=True)
+        if len(unlike) <= _KINDS or alike > 1.0:
+            return kind.reshape(-1)
+        alike *= 2
+
+
 def _fleet(
-    instance: Instance, limits: IntArray, latency: FloatArray, bound: Sequence[IntArray]
+    instance: Instance, limits: IntArray, latency: FloatArray, bound: IntArray, settled: IntArray
 ) -> Fleet:
     """Work out what rollouts need of the requests, once for each kind of engine.
 
     That is how long a request takes at least, and by when it must begin. Of a kind the fastest
     engine counts, so that bounds hold for all; rollouts themselves go by each engine's own speed.
     """
-    speeds = np.rint(np.log(np.maximum(latency, 1e-12)) / _ALIKE).astype(np.int64)
-    _, kind = np.unique(np.concatenate((limits, speeds), axis=1), axis=0, return_inverse=True)
-    kind = kind.reshape(-1)
-    seen = []
-    for k in range(int(kind.max()) + 1):
+    kind, n = _kinds(limits, latency), len(bound)
+    kinds, pace = int(kind.max()) + 1, np.empty(len(kind))
+    at = np.where(bound == NOWHERE, NOWHERE, kind[bound])
+    counts = np.zeros((kinds, n, COUNTS), dtype=np.int64)
+    times = np.zeros((kinds, n, TIMES))
+    for k in range(kinds):
         members = np.flatnonzero(kind == k)
         fastest = latency[members].min(axis=0)
-        seen.append(requests(instance._replace(limits=limits[members[0]], latency=fastest)))
-    return Fleet(
-        np.concatenate([one.counts for one in seen]), np.concatenate([one.times for one in seen]),
-        kind, limits, latency, np.array([len(rows) for rows in bound], dtype=np.int64),
-    )  # fmt: skip
+        pace[members] = latency[members, 0] / fastest[0]
+        rows = np.flatnonzero((at == NOWHERE) | (at == k))
+        engine = {"limits": limits[members[0]], "latency": fastest}
+        one = requests(select(instance, rows)._replace(**engine))
+        counts[k, rows], times[k, rows] = one.counts[0], one.times[0]
+    return Fleet(counts, times, kind, pace, limits, latency, settled)

@@ -6,7 +6,7 @@ import numpy as np
 
 from slosched.core.fleet import NOWHERE, FleetSnapshot
 from slosched.core.snapshot import UNRANKED, Snapshot
-from slosched.core.types import FloatArray, IntArray
+from slosched.core.types import BoolArray, FloatArray, IntArray
 from slosched_solvers.cost import Price
 from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, run
 from slosched_solvers.kernel import kernel
@@ -26,22 +26,24 @@ class Sequences:
     def __init__(self, snapshot: FleetSnapshot, kind: IntArray, horizon: int) -> None:
         _, alike = np.unique(kind, return_index=True)
         engines = [snapshot.engines[r] for r in alike.tolist()]
-        live = self._live = snapshot.live
+        rows = np.flatnonzero(snapshot.bound == NOWHERE)
+        rows = rows[np.lexsort((snapshot.live["serial"][rows], snapshot.live["arrival"][rows]))]
+        live = snapshot.live[rows]
         outlooks = [
             Snapshot(snapshot.now, live, engine.limits, engine.latency).outlook()
             for engine in engines
         ]
         # As the engine has it that suits each best.
-        self._service: FloatArray = np.min([service for service, _, _ in outlooks], axis=0)
-        self._slack: FloatArray = np.max([slack for _, slack, _ in outlooks], axis=0)
-        self._hopeless = np.all([hopeless for _, _, hopeless in outlooks], axis=0)
-        waiting = np.flatnonzero(snapshot.bound == NOWHERE)
-        arrived = np.lexsort((live["serial"][waiting], live["arrival"][waiting]))
-        waiting = waiting[arrived]
-        urgent = np.lexsort((self._slack[waiting], self._hopeless[waiting]))[:horizon]
-        kept = np.zeros(len(waiting), dtype=np.bool_)
-        kept[urgent] = True
-        self.searched, self.others = waiting[kept], waiting[~kept]
+        service = np.min([service for service, _, _ in outlooks], axis=0)
+        slack = np.max([slack for _, slack, _ in outlooks], axis=0)
+        hopeless = np.all([hopeless for _, _, hopeless in outlooks], axis=0)
+        kept = np.zeros(len(rows), dtype=np.bool_)
+        kept[np.lexsort((slack, hopeless))[:horizon]] = True
+        self.searched, self.others = rows[kept], rows[~kept]
+        self._live = live[kept]
+        self._service: FloatArray = service[kept]
+        self._slack: FloatArray = slack[kept]
+        self._hopeless: BoolArray = hopeless[kept]
 
     def __iter__(self) -> Iterator[IntArray]:
         rank = self._live["rank"]
@@ -55,31 +57,29 @@ class Sequences:
             (~undecided, -density),
             (before,),
         ):
-            rows = self.searched
-            yield rows[np.lexsort(tuple(key[rows] for key in reversed(keys)))] if keys else rows
+            yield self.searched[np.lexsort(keys[::-1])] if keys else self.searched
 
 
 @kernel
 def deal(
-    queues: Queues, sequence: IntArray, kind: IntArray, work: FloatArray, loads: FloatArray
+    fleet: Fleet, queues: Queues, sequence: IntArray, work: FloatArray, loads: FloatArray
 ) -> None:
     """Give each request to the engine that would be done with it first, at the end of its queue.
 
     Parameters
     ----------
-    kind
-        Shape (r,): of each engine.
     work
         Shape (k, n), s: what each request takes of each kind of engine.
     loads
         Shape (r,), s: what each has to do already; added to.
     """
     for i in sequence:
-        chosen = 0
-        for r in range(1, len(loads)):
-            if loads[r] + work[kind[r], i] < loads[chosen] + work[kind[chosen], i]:
-                chosen = r
-        loads[chosen] += work[kind[chosen], i]
+        chosen, soonest = 0, np.inf
+        for r in range(len(loads)):
+            done = loads[r] + work[fleet.kind[r], i] * fleet.pace[r]
+            if done < soonest:
+                chosen, soonest = r, done
+        loads[chosen] = soonest
         queues.orders[chosen, queues.sizes[chosen]] = i
         queues.sizes[chosen] += 1
 
