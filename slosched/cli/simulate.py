@@ -1,6 +1,6 @@
 """`slosched simulate`: replay arrivals in virtual time, over a grid of what-ifs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +9,7 @@ import typer
 
 from slosched.cli.common import Config, Format, FormatOption, Quiet, Seed, Set, Verbose, reported
 from slosched.cli.workload import Jobs, Limit, Traces
+from slosched.whatif.choices import PlanTime, Sharing
 
 if TYPE_CHECKING:
     from slosched.whatif.grid import Cell, Grid
@@ -32,6 +33,30 @@ def simulate(
         list[str] | None,
         typer.Option(metavar="A.B=C,D", help="Try these values of a setting; as often as wanted."),
     ] = None,
+    replicas: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Engines behind one queue; as often as wanted."),
+    ] = None,
+    assignment: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Who of them gets a request; as often as wanted, else configured."
+        ),
+    ] = None,
+    shards: Annotated[
+        list[int] | None,
+        typer.Option(metavar="K", help="Queues that share the engines; as often as wanted."),
+    ] = None,
+    sharing: Annotated[
+        Sharing, typer.Option(help="Which of several queues gets a request.")
+    ] = Sharing.hash,
+    plan_time: Annotated[
+        PlanTime,
+        typer.Option(
+            help="A queue's plans take what their budget says, or what they take on this machine: "
+            "no two runs are alike then."
+        ),
+    ] = PlanTime.budget,
     limit: Limit = None,
     seed: Seed = 0,
     jobs: Jobs = 1,
@@ -57,7 +82,8 @@ def simulate(
 
     Loads, policies and the values of --grid are combined, each with each; `whatif.grid` in the
     configuration does the same. Lengths are predicted as configured; `--set predictor.kind=oracle`
-    makes them exact.
+    makes them exact. With --replicas there are as many engines of this kind, behind the queue that
+    `slosched gateway` and `slosched picker` have, by the section `fleet`.
 
     \b
     Examples:
@@ -66,6 +92,8 @@ def simulate(
       slosched simulate conv.csv --policy fcfs --policy planned --jobs 2 \\
         --grid engine.max_num_seqs=16,32,64 --grid engine.num_kv_blocks=20000,50000
       slosched simulate a_year.jsonl --stream --policy fcfs
+      slosched simulate conv.csv --load 50 --set engine.scheduler=vllm-fcfs --replicas 50 \\
+        --assignment planned --assignment fewest_outstanding --shards 1 --shards 5
     """  # noqa: D301  (\b is typer's mark for lines that stay as they are)
     with reported(verbose, quiet):
         import orjson
@@ -74,16 +102,30 @@ def simulate(
         from slosched.core.errors import ConfigError
         from slosched.report.files import write
         from slosched.report.tables import runs_table
+        from slosched.whatif.queue import offline as settings
         from slosched.whatif.streaming import Stream
         from slosched.whatif.streaming import simulate as simulate_stream
         from slosched.whatif.task import Run
         from slosched.whatif.task import simulate as simulate_run
 
-        cells = _cells(_grid(config, set_, policy, load, grid), workload.processes(jobs), quiet)
+        asked: dict[str, Sequence[object] | None] = {
+            "load": load,
+            "replicas": replicas,
+            "shards": shards,
+            "fleet.assignment": _kinds(assignment),
+            "policy": policy,
+        }
+        cells = _cells(_grid(config, set_, asked, grid), workload.processes(jobs), quiet)
+        measured = plan_time == PlanTime.measured
+        queued = [cell.queued(sharing.value, measured=measured) for cell in cells]
         workload.check_output(output, traces)
         if stream and requests:
             raise ConfigError(
                 "--stream keeps no requests: leave one of --stream and --requests out"
+            )
+        if stream and any(queued):
+            raise ConfigError(
+                "--stream is for one engine: leave one of --stream and --replicas out"
             )
         labels = {"trace": [str(path) for path in traces], "seed": seed}
         of_cells = [(cell, {**labels, "load": cell.load, "cell": cell.values}) for cell in cells]
@@ -97,8 +139,8 @@ def simulate(
         else:
             records = workload.records(traces, limit)
             tasks = [
-                Run(cell.settings.offline(seed), records, cell.load, seed, requests, own)
-                for cell, own in of_cells
+                Run(settings(cell.settings, seed, of), records, cell.load, seed, requests, own, of)
+                for (cell, own), of in zip(of_cells, queued, strict=True)
             ]
             units = len(tasks) * sum(map(len, records))
             runs = _run(simulate_run, tasks, units, workload.processes(jobs), quiet)
@@ -126,18 +168,22 @@ def register(app: typer.Typer) -> None:
 def _grid(
     config: Path | None,
     overrides: Sequence[str] | None,
-    policies: Sequence[str] | None,
-    loads: Sequence[float] | None,
+    asked: Mapping[str, Sequence[object] | None],
     options: Sequence[str] | None,
 ) -> "Grid":
     from slosched.config.load import read
     from slosched.whatif.dimension import dimension, from_option
     from slosched.whatif.grid import grid
 
-    asked = [from_option(option) for option in options or []]
-    asked += [dimension("load", loads, "--load")] if loads else []
-    asked += [dimension("policy", policies, "--policy")] if policies else []
-    return grid(read(config, overrides or []), asked)
+    found = [from_option(option) for option in options or []]
+    for path, values in asked.items():
+        if values:
+            found.append(dimension(path, values, f"--{path.rpartition('.')[2]}"))
+    return grid(read(config, overrides or []), found)
+
+
+def _kinds(names: Sequence[str] | None) -> list[dict[str, str]]:
+    return [{"kind": name} for name in names or []]
 
 
 def _cells(grid: "Grid", processes: int, quiet: bool) -> "list[Cell]":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -24,6 +24,10 @@ from slosched.dispatch.assignments.round_robin import RoundRobin
 from slosched.policies.unions import by_kind
 from slosched_server.overload import Overload
 from slosched_solvers.fleet import FleetAnneal
+
+# Measured on one core with 5 to 200 replicas (benchmarks/scale.py).
+FLEET_MOVES_PER_MS = 30
+FLEET_ALLOWANCE_MS = 5.0
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -106,6 +110,31 @@ class FleetSettings(BaseModel):
             if names.count(name) > 1:
                 raise ValueError(f"replicas: two are called {name!r}")
         return self
+
+    def offline(self, seed: int = 0) -> "FleetSettings":
+        """Return the same settings, with a solver bounded by moves: the same plan every time.
+
+        One that is bounded by time alone gets the moves that a core makes in that time. A seed
+        other than 0 takes the place of the solver's.
+        """
+        assignment = self.assignment
+        if not isinstance(assignment, PlannedAssignment):
+            return self
+        solver = assignment.solver
+        moves = solver.move_budget
+        if moves is None and solver.time_budget_ms is not None:
+            moves = round(solver.time_budget_ms * FLEET_MOVES_PER_MS)
+        bounded = replace(solver, time_budget_ms=None, move_budget=moves, seed=seed or solver.seed)
+        return self.model_copy(update={"assignment": replace(assignment, solver=bounded)})
+
+    def plan_s(self) -> float:
+        """Return what a plan is charged in virtual time, s: its budget, and what comes on top."""
+        if not isinstance(self.assignment, PlannedAssignment):
+            return 0.0
+        solver = self.assignment.solver
+        moves, budget = solver.move_budget, solver.time_budget_ms
+        of_moves = inf if moves is None else moves / FLEET_MOVES_PER_MS
+        return (min(of_moves, inf if budget is None else budget) + FLEET_ALLOWANCE_MS) / 1e3
 
     def bounds(self, rejects: AbstractSet[str], downgrades: Mapping[str, SloClass]) -> Overload:
         """Return the bounds of the queue."""

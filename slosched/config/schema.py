@@ -296,18 +296,23 @@ class Settings(BaseModel):
         predictor = self.lengths(trace, lengths)
         return self.planning.build(policy, predictor, self.policy.guard, offline=offline)
 
-    def dispatcher(self) -> Dispatcher:
+    def dispatcher(self, trace: Sequence[TracedRequest] | None = None) -> Dispatcher:
         """Build the queue before replicas, which are to be added, by the section `fleet`.
+
+        Parameters
+        ----------
+        trace
+            What is simulated; the oracle is told its lengths. None online.
 
         Raises
         ------
         ConfigError
-            If a part cannot be built, or an oracle is asked for.
+            If a part cannot be built, or an oracle is asked for online.
         """
         fleet, planning = self.fleet, self.planning
         return Dispatcher(
             fleet.assignment,
-            self.lengths(),
+            self.lengths(trace),
             repredict_tokens=planning.repredict_tokens,
             margin=planning.margin,
             fairness=fleet.fairness,
@@ -382,7 +387,8 @@ class Settings(BaseModel):
             policy = _bounded_by_moves(policy, seed)
         elif isinstance(policy, PlannedPolicy) and isinstance(policy.solver, Anneal | SloSa):
             policy = replace(policy, solver=_bounded_by_moves(policy.solver, seed))
-        return self.model_copy(update={"policy": policy})
+        fleet = self.fleet.offline(seed)
+        return self.model_copy(update={"policy": policy, "fleet": fleet})
 
 
 def dump(settings: Settings) -> dict[str, Any]:

@@ -2,15 +2,13 @@
 
 from bisect import bisect
 from collections.abc import Mapping
-from math import inf
 
 from slosched.dispatch.lives import Life, Lives
+from slosched.dispatch.outlook import Outlook
 from slosched.dispatch.replica import Replica
 
-_Outlook = Mapping[str, tuple[float, float]]
 
-
-def put_where_allowed(queues: Mapping[Replica, list[str]], lives: Lives, outlook: _Outlook) -> None:
+def put_where_allowed(queues: Mapping[Replica, list[str]], lives: Lives, outlook: Outlook) -> None:
     """Put whoever may not go where a plan has it into the queue of a replica where it may.
 
     Solvers know of no such bounds, which few requests have. Each keeps the moment at which it was
@@ -32,7 +30,7 @@ def put_where_allowed(queues: Mapping[Replica, list[str]], lives: Lives, outlook
         if barred:
             displaced += [name for name in queue if name in barred]
             queue[:] = [name for name in queue if name not in barred]
-    for name in sorted(displaced, key=lambda name: _first(outlook, name)):
+    for name in sorted(displaced, key=outlook.first):
         places = _places(queues, lives[name], outlook)
         if places:
             at, replica = min(places, key=lambda place: (place[0], place[1].step_s))
@@ -40,16 +38,12 @@ def put_where_allowed(queues: Mapping[Replica, list[str]], lives: Lives, outlook
 
 
 def _places(
-    queues: Mapping[Replica, list[str]], life: Life, outlook: _Outlook
+    queues: Mapping[Replica, list[str]], life: Life, outlook: Outlook
 ) -> list[tuple[int, Replica]]:
     """Return behind how many a request would be at each replica that may get it."""
-    mine = _first(outlook, life.request.request_id)
+    mine = outlook.first(life.request.request_id)
     return [
-        (bisect(queue, mine, key=lambda name: _first(outlook, name)), replica)
+        (bisect(queue, mine, key=outlook.first), replica)
         for replica, queue in queues.items()
         if life.may_go(replica)
     ]
-
-
-def _first(outlook: _Outlook, name: str) -> float:
-    return outlook.get(name, (inf, inf))[0]

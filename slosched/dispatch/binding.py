@@ -9,6 +9,8 @@ from slosched.dispatch.lives import Life, Lives
 from slosched.dispatch.queues import Queues
 from slosched.dispatch.replica import Replica
 
+_MANY = 64  # names of who waits no more, from which on they are dropped
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -40,6 +42,8 @@ class Binder:
     def heads(self) -> Iterator[Binding]:
         """Bind the heads of the plan's queues, as long as their replicas have room."""
         for replica, queue in self.queues.items():
+            if replica.full or not queue:
+                continue
             while (head := self._head(replica, queue)) is not None:
                 life = self._fair(head, replica, queue)
                 if not replica.has_room(self.lives.needs(life)):
@@ -48,14 +52,17 @@ class Binder:
 
     def newcomers(self, ready: Sequence[Replica]) -> Iterator[Binding]:
         """Bind whom no plan knows where it takes nobody's place."""
+        idle = [r for r in ready if not r.full and not self.queues.of(r)]
+        if not idle:
+            if len(self.queues.newcomers) > 2 * self.lives.waiting_count + _MANY:
+                self.queues.newcomers = [life.request.request_id for life in self._new()]
+            return
         left = []
         for life in self._new():
             free = [
                 replica
-                for replica in ready
-                if not self.queues.of(replica)
-                and life.may_go(replica)
-                and replica.has_room(self.lives.needs(life))
+                for replica in idle
+                if life.may_go(replica) and replica.has_room(self.lives.needs(life))
             ]
             if free and not life.held and self.counters.overdue(life.flow) is None:
                 soonest = min(free, key=lambda r: (r.outstanding + 1) * r.step_s)
@@ -84,7 +91,7 @@ class Binder:
         overdue = self.counters.overdue(head.flow)
         if overdue is None:
             return head
-        theirs = [life for life in self.lives.waiting if life.flow == overdue and not life.held]
+        theirs = [life for life in self.lives.waiting_of(overdue) if not life.held]
         may_go = {life.request.request_id: life for life in theirs if life.may_go(replica)}
         planned = (may_go[name] for name in queue if name in may_go)
         return next(planned, next(iter(may_go.values()), head))

@@ -20,6 +20,7 @@ from slosched.dispatch.binding import Binder, Binding
 from slosched.dispatch.fairness import Counters, Fairness
 from slosched.dispatch.job import FleetJob, FleetSolved
 from slosched.dispatch.lives import Lives
+from slosched.dispatch.outlook import Outlook
 from slosched.dispatch.queues import Queues
 from slosched.dispatch.reading import Reading
 from slosched.dispatch.reasons import ReasonsJob
@@ -30,7 +31,7 @@ from slosched.planner.expectations import Ended
 from slosched.planner.experience import Experience, Mishap
 from slosched.planner.margin import MarginRule
 
-_REHEARSED = 12  # requests
+_REHEARSED, _REHEARSING = 12, 2  # requests and replicas: so few that queues are long enough
 _KNOWN = 64  # answers of a class, from which on it is known how long they are
 _TRIED = 2  # requests at a time of a class that is not
 
@@ -75,6 +76,8 @@ class Dispatcher:
         self._lives, self._queues = Lives(), Queues()
         self._binder = Binder(self._lives, self._queues, self._counters)
         self._replicas: dict[str, Replica] = {}
+        self._ready: tuple[Replica, ...] | None = None  # to be found anew
+        self._added = 0  # replicas, ever
         self._changed = False  # since the newest job was made
         self._live_of: Counter[str] = Counter()  # requests, by class
         self._ended_of: Counter[str] = Counter()  # answers
@@ -105,14 +108,18 @@ class Dispatcher:
     @property
     def ready(self) -> Sequence[Replica]:
         """Those that get requests."""
-        return [replica for replica in self._replicas.values() if replica.state == "ready"]
+        if self._ready is None:
+            self._ready = tuple(r for r in self._replicas.values() if r.state == "ready")
+        return self._ready
 
     def add_replica(self, replica: Replica) -> None:
         """Let a replica take part; ValueError if there is one of its name."""
         if replica.name in self._replicas:
             raise ValueError(f"replica {replica.name!r} is there already")
         self._replicas[replica.name] = replica
-        self._changed = True
+        replica.number = self._added
+        self._added += 1
+        self._ready, self._changed = None, True
 
     def on_replica_change(self, name: str, state: State) -> None:
         """Let a replica get requests again, get none any more, or be away.
@@ -123,7 +130,7 @@ class Dispatcher:
         replica = self._replicas[name]
         if replica.state != state:
             replica.state = state
-            self._changed = True
+            self._ready, self._changed = None, True
             self._queues.dissolve(replica)
             if state == "away":
                 replica.forget()
@@ -141,6 +148,7 @@ class Dispatcher:
             raise ValueError(f"replica {name!r} still has requests: drain it first")
         self.on_replica_change(name, "away")
         del self._replicas[name]
+        self._ready = None
 
     # -- requests come and go ------------------------------------------------------------------
 
@@ -311,20 +319,19 @@ class Dispatcher:
         self._kernels.take_lengths(rows, job.rows, snapshot.live, job.due)
         if found is None or not isinstance(self._assignment, PlannedFleet):
             return
-        here = [self._id(job, k) for k in range(len(snapshot))]
         queues = {}
         for replica, queue in zip(job.replicas, found.queues, strict=True):
             if replica.state != "ready":
                 continue  # it left while this was solved: who was to wait for it comes anew
-            waits = [here[k] for k in queue.tolist()]
-            queues[replica] = [name for name in waits if name and self._lives.waits(name)]
-            rows["rank"][job.rows[queue]] = np.arange(len(queue))
-        times = zip(here, found.first.tolist(), found.finish.tolist(), strict=True)
-        outlook = {
-            name: (snapshot.now + first, snapshot.now + finish)
-            for name, first, finish in times
-            if name
-        }
+            there = rows["serial"][job.rows[queue]] == snapshot.live["serial"][queue]
+            here = job.rows[queue[there]]
+            rows["rank"][here] = np.flatnonzero(there)
+            waits = (self._lives.table.request(row).request_id for row in here.tolist())
+            queues[replica] = [name for name in waits if self._lives.waits(name)]
+        outlook = Outlook(
+            self._lives, job.rows, snapshot.live["serial"],
+            snapshot.now + found.first, snapshot.now + found.finish,
+        )  # fmt: skip
         put_where_allowed(queues, self._lives, outlook)
         self._queues.replace(queues, outlook, snapshot.now)
 
@@ -380,7 +387,7 @@ class Dispatcher:
         if not isinstance(self._assignment, PlannedFleet) or not every:
             return
         rehearsal = Dispatcher(self._assignment, self._experience.usual)
-        for replica in every:
+        for replica in list(every)[:_REHEARSING]:
             rehearsal.add_replica(replace(replica, given={}))
         for i in range(_REHEARSED):
             rehearsal.submit(Request(f"{i}", 0.0, 100, Slo(ttft=1.0, e2e=9.0)))
@@ -396,7 +403,7 @@ class Dispatcher:
         margin = self._experience.margin.factor
         engines = [replica.engine(margin) for replica in ready]
         one, rows = self._lives.table.snapshot(now, engines[0].limits, engines[0].latency)
-        bound = self._places(rows.tolist(), ready)
+        bound = self._places(rows, ready)
         there = bound < len(ready)  # not those that a replica which leaves still has
         snapshot = FleetSnapshot(now, one.live[there], bound[there], engines)
         return FleetProblem(snapshot, assignment.objective, assignment.robust), rows[there]
@@ -418,16 +425,9 @@ class Dispatcher:
             if (life := self._lives.get(request_id)) is not None:
                 self._lives.table.rows["predict_at"][life.row] = 0
 
-    def _places(self, rows: Sequence[int], ready: Sequence[Replica]) -> IntArray:
+    def _places(self, rows: IntArray, ready: Sequence[Replica]) -> IntArray:
         """Tell at which of those that are ready each row's request is, or NOWHERE, or beyond."""
-        places = {replica: at for at, replica in enumerate(ready)}
-        table, lives = self._lives.table, self._lives
-        at = (lives[table.request(row).request_id].replica for row in rows)
-        where = [NOWHERE if r is None else places.get(r, len(ready)) for r in at]
-        return np.array(where, dtype=np.int64)
-
-    def _id(self, job: FleetJob, k: int) -> str | None:
-        """Return the id of who was in a row of the snapshot, if it is live still."""
-        row, serial = int(job.rows[k]), job.problem.snapshot.live["serial"][k]
-        table = self._lives.table
-        return table.request(row).request_id if table.rows["serial"][row] == serial else None
+        places = np.full(self._added + 1, len(ready), dtype=np.int64)
+        places[[replica.number for replica in ready]] = np.arange(len(ready))
+        places[NOWHERE] = NOWHERE  # which is the last
+        return places[self._lives.at[rows]]

@@ -5,12 +5,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import isnan, nan
 
+import numpy as np
+
+from slosched.core.fleet import NOWHERE
 from slosched.core.live import LiveTable
 from slosched.core.request import Request
+from slosched.core.types import IntArray
 from slosched.dispatch.fairness import Flow
 from slosched.dispatch.replica import Replica
 
 _LISTENED = 8  # of so many tokens one tells how fast a replica is
+_TOGETHER = 4  # tokens at most, for that: over more, steps were in between that computed prompts
 
 
 @dataclass(eq=False, slots=True)
@@ -64,15 +69,19 @@ class Lives:
     ----------
     table
         Their rows.
+    at
+        Shape (rows,): the number of the replica that each row's request is bound to, or NOWHERE.
     waiting_tokens
         Prompt tokens of those that are bound to no replica.
     """
 
     def __init__(self) -> None:
         self.table = LiveTable()
+        self.at: IntArray = np.full(len(self.table.rows), NOWHERE, dtype=np.int64)
         self.waiting_tokens = 0
         self._lives: dict[str, Life] = {}
         self._waiting: dict[str, Life] = {}
+        self._waiting_of: dict[Flow, dict[str, Life]] = {}
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._lives
@@ -89,6 +98,10 @@ class Lives:
         """Those that are bound to no replica, in order of arrival, but for who was put back."""
         return tuple(self._waiting.values())
 
+    def waiting_of(self, flow: Flow) -> Sequence[Life]:
+        """Those of a class and a tenant, as `waiting` has them."""
+        return tuple(self._waiting_of.get(flow, {}).values())
+
     @property
     def waiting_count(self) -> int:
         """How many are bound to no replica."""
@@ -101,6 +114,9 @@ class Lives:
     def add(self, request: Request, length: float) -> Life:
         """Enter a request that waits; ValueError if its id is live already."""
         life = Life(self.table.add(request, length), request)
+        if life.row >= len(self.at):
+            more = np.full(len(self.table.rows) - len(self.at), NOWHERE, dtype=np.int64)
+            self.at = np.concatenate((self.at, more))
         self._lives[request.request_id] = life
         self._wait(life)
         return life
@@ -117,12 +133,14 @@ class Lives:
                 life.replica.decoding -= 1
                 life.replica.context_tokens -= _context(life)
             self.table.remove(request_id)
+            self.at[life.row] = NOWHERE
         return life
 
     def bind(self, life: Life, replica: Replica) -> None:
         """Give a request that waits to a replica."""
         replica.give(life.request.request_id, self.needs(life))
         life.replica = replica
+        self.at[life.row] = replica.number
         self._wait_no_more(life)
         self.table.rows["running"][life.row] = True
 
@@ -134,6 +152,7 @@ class Lives:
             return False
         life.replica.take(life.request.request_id)
         life.failed_at, life.replica = life.replica, None
+        self.at[life.row] = NOWHERE
         self._wait(life)
         self.table.rows["running"][life.row] = False
         return True
@@ -145,6 +164,7 @@ class Lives:
             raise ValueError(f"request {life.request.request_id!r} is at no replica")
         replica.give(life.request.request_id, self.needs(life))
         life.replica = replica
+        self.at[life.row] = replica.number
         old.take(life.request.request_id)
         if life.tokens:
             old.decoding -= 1
@@ -162,7 +182,7 @@ class Lives:
             live["first_token"], live["prefill"] = now, 0
             replica.decoding += 1
             replica.context_tokens += life.request.input_tokens - 1
-        elif more > 0 and tokens % _LISTENED == 0:
+        elif 0 < more <= _TOGETHER and tokens % _LISTENED == 0:
             seconds = (now - life.newest) / more
             replica.saw_step(seconds, replica.decoding, replica.context_tokens)
         replica.context_tokens += more
@@ -182,10 +202,15 @@ class Lives:
 
     def _wait(self, life: Life) -> None:
         self._waiting[life.request.request_id] = life
+        self._waiting_of.setdefault(life.flow, {})[life.request.request_id] = life
         self.waiting_tokens += life.request.input_tokens
 
     def _wait_no_more(self, life: Life) -> None:
         del self._waiting[life.request.request_id]
+        of_flow = self._waiting_of[life.flow]
+        del of_flow[life.request.request_id]
+        if not of_flow:
+            del self._waiting_of[life.flow]
         self.waiting_tokens -= life.request.input_tokens
 
 

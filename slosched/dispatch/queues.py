@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
+from slosched.dispatch.outlook import Outlook
 from slosched.dispatch.replica import Replica
 
 
@@ -23,12 +24,12 @@ class Queues:
         self.newcomers: list[str] = []
         self.made_at = -inf
         self._of: dict[Replica, list[str]] = {}
-        self._outlook: Mapping[str, tuple[float, float]] = {}
+        self._outlook: Outlook | None = None
 
     def replace(
         self,
         queues: Mapping[Replica, Sequence[str]],
-        outlook: Mapping[str, tuple[float, float]],
+        outlook: Outlook,
         made_at: float,
     ) -> None:
         """Put another plan in force.
@@ -61,10 +62,11 @@ class Queues:
 
     def outlook(self, request_id: str) -> tuple[float, float] | None:
         """When a request's first token and its last are expected, s; inf if not at all."""
-        return self._outlook.get(request_id)
+        return None if self._outlook is None else self._outlook.get(request_id)
 
     def last_start(self, now: float) -> float:
         """When the plan begins with the last of those in its queues, s; `now` without any."""
-        names = (name for queue in self._of.values() for name in queue)
-        firsts = (self._outlook[name][0] for name in names if name in self._outlook)
+        if self._outlook is None:
+            return now
+        firsts = (self._outlook.first(name) for queue in self._of.values() for name in queue)
         return max([now, *(first for first in firsts if first < inf)])

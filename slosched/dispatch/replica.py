@@ -44,6 +44,10 @@ class Replica:
         What it has that was not given here.
     decoding, context_tokens
         How many of those given have begun to be answered, and the tokens of their contexts.
+    number
+        Of a queue's replicas, in the order in which they came; no two ever have the same.
+    full
+        Whether all its slots are taken.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Replica:
     others: Others = field(default_factory=Others)
     decoding: int = 0
     context_tokens: int = 0
+    number: int = field(default=-1, init=False)
+    full: bool = field(default=False, init=False)
     _kv: int = 0
     _slower: float | None = 1.0  # None where it is to be found anew
     _ratios: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -123,14 +129,20 @@ class Replica:
         slots = self.limits.max_num_seqs + self.ahead
         return self.outstanding < slots and tokens <= self.free_kv
 
+    def _count(self) -> None:
+        slots = self.limits.max_num_seqs + self.ahead
+        self.full = self.outstanding >= slots
+
     def give(self, request_id: str, tokens: int) -> None:
         """Note that it has a request, which needs so many tokens of KV cache."""
         self.given[request_id] = tokens
         self._kv += tokens
+        self._count()
 
     def take(self, request_id: str) -> None:
         """Note that it has a request no more."""
         self._kv -= self.given.pop(request_id)
+        self._count()
 
     def saw_step(self, seconds: float, sequences: int, context_tokens: int) -> None:
         """Learn how fast it is from the time between two tokens of one request.
@@ -159,6 +171,7 @@ class Replica:
             blocks = max(reading.kv_tokens // self.limits.block_size, 1)
             self.limits = replace(self.limits, num_kv_blocks=blocks)
         self.others = Others.seen(self._readings, self.limits.kv_tokens)
+        self._count()
 
     def forget(self) -> None:
         """Forget what was learnt from an engine that is gone: another may be in its place."""
@@ -166,3 +179,4 @@ class Replica:
         self._slower = 1.0
         self._readings.clear()
         self.others = Others()
+        self._count()

@@ -98,7 +98,14 @@ def _of_class(name: str) -> _Column:
 
 
 def _of_cell(path: str) -> _Column:
-    return _Column(path, lambda run: str(run["cell"][path]))
+    return _Column(path, lambda run: _value(run["cell"][path]))
+
+
+def _value(value: object) -> str:
+    """Write a value of a grid; of a part that has but a kind, that."""
+    if isinstance(value, dict) and list(value) == ["kind"]:
+        return str(value["kind"])
+    return str(value)
 
 
 def _dimensions(runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -30,7 +30,7 @@ def join(parts: Sequence[Records]) -> Records:
         first_token=np.concatenate([part.first_token for part in parts])[order],
         finish=finish[order],
         output_tokens=np.concatenate([part.output_tokens for part in parts])[order],
-        itl=_histogram([part.itl for part in parts]),
+        itl=histogram([part.itl for part in parts]),
         duration=_since(began, finish),
         steps=sum(part.steps for part in parts),
         preemptions=sum(part.preemptions for part in parts),
@@ -46,7 +46,8 @@ def _since(began: float, finish: FloatArray) -> float:
     return float(served.max()) - began if len(served) else 0.0
 
 
-def _histogram(parts: Sequence[Histogram]) -> Histogram:
+def histogram(parts: Sequence[Histogram]) -> Histogram:
+    """Put histograms together."""
     whole = Histogram()
     for part in parts:
         whole.counts += part.counts

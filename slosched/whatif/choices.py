@@ -16,3 +16,18 @@ class Routing(StrEnum):
     least_work = "least_work"
     round_robin = "round_robin"
     random = "random"
+
+
+class Sharing(StrEnum):
+    """Which of several queues gets a request."""
+
+    hash = "hash"
+    round_robin = "round_robin"
+    least_loaded = "least_loaded"
+
+
+class PlanTime(StrEnum):
+    """How long a plan takes in virtual time."""
+
+    budget = "budget"
+    measured = "measured"

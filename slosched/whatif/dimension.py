@@ -13,7 +13,9 @@ from slosched.config.yaml import load_at
 from slosched.core.errors import ConfigError
 
 LOAD, POLICY = "load", "policy"
+REPLICAS, SHARDS = "replicas", "shards"
 ALL = "all"
+_OF_THE_RUN = (LOAD, REPLICAS, SHARDS)  # and not of the configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class Dimension:
     Parameters
     ----------
     path
-        The setting's place in the YAML; or `load`; or `policy`, whose values are kinds, and
-        mappings that replace the policy whole.
+        The setting's place in the YAML; or `load`, `replicas`, `shards`; or `policy`, whose values
+        are kinds, and mappings that replace the policy whole.
     values
         Plain data; each once.
     origin
@@ -43,7 +45,7 @@ class Dimension:
         ConfigError
             If there is no such policy.
         """
-        if self.path == LOAD or (self.path == POLICY and value == base.policy.kind):
+        if self.path in _OF_THE_RUN or (self.path == POLICY and value == base.policy.kind):
             return []
         if self.path == POLICY and isinstance(value, str):
             if value not in POLICIES:
@@ -59,12 +61,14 @@ def dimension(path: str, values: Sequence[object], origin: str) -> Dimension:
     Raises
     ------
     ConfigError
-        If there is no value, or one that is no load, or no policy.
+        If there is no value, or one that is no load, no number of replicas, or no policy.
     """
     if not values:
         raise ConfigError(f"{origin}: needs at least one value")
     if path == LOAD:
         values = [_load(value, origin) for value in values]
+    if path in (REPLICAS, SHARDS):
+        values = [_count(value, origin) for value in values]
     if path == POLICY and ALL in values:
         values = list(POLICIES)
     for value in values if path == POLICY else ():
@@ -124,3 +128,9 @@ def _load(value: object, origin: str) -> float:
         shown = f"{value:g}" if number else show(value)
         raise ConfigError(f"{origin} must be greater than 0 and finite, got {shown}")
     return float(value)  # type: ignore[arg-type]  # same
+
+
+def _count(value: object, origin: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{origin} must be a whole number from 1 on, got {show(value)}")
+    return value

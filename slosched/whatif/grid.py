@@ -10,7 +10,18 @@ from slosched.config.document import Document
 from slosched.config.load import build
 from slosched.config.schema import Settings, WhatIfSettings
 from slosched.core.errors import ConfigError
-from slosched.whatif.dimension import LOAD, POLICY, Dimension, dimension, from_document, merged
+from slosched.sim.fleet import Sharing
+from slosched.whatif.dimension import (
+    LOAD,
+    POLICY,
+    REPLICAS,
+    SHARDS,
+    Dimension,
+    dimension,
+    from_document,
+    merged,
+)
+from slosched.whatif.queue import Queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,24 @@ class Cell:
     def load(self) -> float:
         """How many times as fast as recorded requests arrive."""
         return float(self.values[LOAD])
+
+    def queued(self, sharing: Sharing, *, measured: bool) -> Queued | None:
+        """Return the engines and the queues before them; None for one engine without any.
+
+        Raises
+        ------
+        ConfigError
+            If there are more queues than engines.
+        """
+        shards = int(self.values.get(SHARDS, 1))
+        if REPLICAS not in self.values:
+            if SHARDS in self.values:
+                raise ConfigError("--shards is of --replicas: say how many there are")
+            return None
+        try:
+            return Queued(int(self.values[REPLICAS]), shards, sharing, measured)
+        except ValueError as error:
+            raise ConfigError(f"--{error}") from None
 
 
 @dataclass(frozen=True, slots=True)

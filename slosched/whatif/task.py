@@ -8,6 +8,8 @@ from slosched.config.schema import Settings
 from slosched.core.request import TracedRequest
 from slosched.sim.records import Records
 from slosched.traces import TraceRecord
+from slosched.whatif.queue import Queued
+from slosched.whatif.queue import serve as serve_queued
 from slosched.whatif.replay import replay, result
 from slosched.whatif.requests import requests
 
@@ -35,6 +37,8 @@ class Run:
         Of each trace; settings make requests of them.
     labels
         What to put into the result besides its figures.
+    queued
+        The engines and the queues before them; None for one engine by itself.
     """
 
     settings: Settings
@@ -43,11 +47,16 @@ class Run:
     seed: int
     per_request: bool = False
     labels: dict[str, Any] = field(default_factory=dict)
+    queued: Queued | None = None
 
 
 def simulate(task: Run, tick: Callable[[int], None]) -> dict[str, Any]:
     """Replay the records, and sum the run up."""
     trace = requests(task.records, task.settings, task.load, task.seed)
-    records = replay(task.settings, trace, tick)
+    queues: dict[str, Any] = {}
+    if task.queued is None:
+        records = replay(task.settings, trace, tick)
+    else:
+        records, queues = serve_queued(task.queued, task.settings, trace, tick)
     run = result(task.settings, records, per_request=task.per_request)
-    return run | task.labels
+    return run | queues | task.labels

@@ -1,6 +1,6 @@
 """The fleet's annealer: which engine serves whom, and in which order, searched together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -8,21 +8,23 @@ from typing import Literal
 
 import numpy as np
 
-from slosched.core.fleet import NOWHERE, FleetProblem, FleetSnapshot, FleetSolution
+from slosched.core.fleet import FleetProblem, FleetSolution
 from slosched.core.protocols import Problem
 from slosched.core.seed import check_seed
-from slosched.core.snapshot import UNRANKED
-from slosched.core.types import FloatArray, IntArray
+from slosched.core.types import IntArray
 from slosched_solvers.anneal import NO_LIMIT, Anneal
 from slosched_solvers.anneal_kernel import Schedule
 from slosched_solvers.budget import check_budget
-from slosched_solvers.fleet_kernel import Queues, anneal_fleet
+from slosched_solvers.fleet_kernel import anneal_fleet
+from slosched_solvers.fleet_queues import Queues, copied
 from slosched_solvers.fleet_rollouts import FleetRollouts
-from slosched_solvers.kernel import kernel
+from slosched_solvers.fleet_starts import Sequences, deal, reorder
 from slosched_solvers.temperatures import check_temperatures
 
 _NO_SEARCH = Anneal(time_budget_ms=None, move_budget=0)
 _PLACES = 8  # in a queue that are tried for who comes
+_POLISHED = 8  # queues at most that are searched by themselves
+_START_SHARE = 0.3  # of the budget, for as many of them as it is enough for, before the search
 _JOINT_SHARE = 0.6  # of the budget, for all queues together; the rest is for each by itself
 
 
@@ -69,14 +71,15 @@ class FleetAnneal:
             If there is no engine, or the objective is `g`, which is no sum over engines.
         """
         began = monotonic()
-        hunt = self._begun(problem)
+        hunt = self._begun(problem, began)
         moves = hunt.search(self._schedule(began), self.seed)
-        hunt.polish(self._alone(len(problem.snapshot.engines)))
+        engines = min(len(problem.snapshot.engines), _POLISHED)
+        hunt.polish(self._alone(engines), engines, self._until(began, 1.0))
         return hunt.solution(moves)
 
     def start(self, problem: FleetProblem) -> FleetSolution:
         """Return the best start; see `solve` for errors."""
-        return self._begun(problem).solution(0)
+        return self._begun(problem, monotonic()).solution(0)
 
     def price(self, problem: FleetProblem, queues: Sequence[IntArray]) -> FleetSolution:
         """Say what comes of some queues; see `solve` for errors."""
@@ -90,23 +93,29 @@ class FleetAnneal:
         """Put requests into queues where they cost least; see `solve` for errors."""
         _check(problem)
         rollouts = FleetRollouts(problem)
-        entered, added = rollouts.priced(queues), 0.0
+        entered, added = rollouts.queues(queues), 0.0
+        rollouts.priced(entered)
         for row in newcomers.tolist():
             added = rollouts.enter(entered, row, _PLACES)
         return added
 
-    def _begun(self, problem: FleetProblem) -> "_Hunt":
+    def _begun(self, problem: FleetProblem, began: float) -> "_Hunt":
         """Deal requests out, and bring each queue into the best order that takes no search."""
         _check(problem)
         hunt = _Hunt(problem, self.horizon)
-        hunt.polish(_NO_SEARCH)
+        hunt.polish(_NO_SEARCH, _POLISHED, self._until(began, _START_SHARE))
         return hunt
+
+    def _until(self, began: float, share: float) -> float:
+        """Return when a share of the budget is used up, on the monotonic clock."""
+        budget = self.time_budget_ms
+        return inf if budget is None else began + share * budget / 1e3
 
     def _schedule(self, began: float) -> Schedule:
         """Return how long, and how boldly, all queues are searched together."""
-        budget, moves = self.time_budget_ms, self.move_budget
-        until = inf if budget is None else began + _JOINT_SHARE * budget / 1e3
+        moves = self.move_budget
         made = NO_LIMIT if moves is None else round(_JOINT_SHARE * moves)
+        until = self._until(began, _JOINT_SHARE)
         return Schedule(until, made, self.acceptance, self.cooling, restarts=1)
 
     def _alone(self, engines: int) -> Anneal:
@@ -137,28 +146,36 @@ class _Hunt:
         self._snapshot = problem.snapshot
         self._rollouts = FleetRollouts(problem)
         self._bound = self._rollouts.bound
-        self._starts = _Starts(problem.snapshot, horizon)
+        self._sequences = Sequences(problem.snapshot, self._rollouts.fleet.kind, horizon)
         self._best = self._best_start()
 
     def search(self, schedule: Schedule, seed: int) -> int:
         """Anneal all queues together; return the moves made."""
-        if not len(self._starts.searched):
+        if not len(self._sequences.searched):
             return 0
-        queues = self._best._replace(
-            orders=self._best.orders.copy(), sizes=self._best.sizes.copy(),
-            costs=self._best.costs.copy(), first=self._best.first.copy(),
-            finish=self._best.finish.copy(),
-        )  # fmt: skip
+        queues = copied(self._best)
         rng, of = np.random.default_rng(seed), self._rollouts
         return int(anneal_fleet(of.fleet, queues, self._best, schedule, rng, of.price, of.scratch))
 
-    def polish(self, alone: Anneal) -> None:
-        """Search each queue by itself; keep what is found where it costs no more."""
+    def polish(self, alone: Anneal, most: int, until: float) -> None:
+        """Search the costliest queues by themselves; keep what is found where it costs no more.
+
+        Parameters
+        ----------
+        most
+            Queues.
+        until
+            On the monotonic clock: from then on no other is begun.
+        """
         best = self._best
-        for r, bound in enumerate(self._bound):
+        costly = np.argsort(-best.costs, kind="stable")[:most]
+        for r in costly.tolist():
+            bound = self._bound[r]
             rows = best.orders[r, : best.sizes[r]].copy()
             if len(rows) - len(bound) < 2:
                 continue
+            if monotonic() >= until:
+                return
             snapshot = self._snapshot.at(r, rows)
             snapshot.live["rank"] = np.arange(len(rows))  # a copy: one of the starts
             problem = Problem(snapshot, self._problem.objective, robust=self._problem.robust)
@@ -172,90 +189,35 @@ class _Hunt:
 
     def solution(self, moves: int) -> FleetSolution:
         """Describe the best queues, with everybody who was not searched over behind them."""
-        self._append(self._starts.others)
+        self._append(self._sequences.others)
         return self._rollouts.solution(self._best, moves)
 
     def _best_start(self) -> Queues:
-        made = [self._dealt(sequence) for sequence in self._starts]
-        return min(made, key=lambda queues: float(queues.costs.sum()))
+        """Deal requests out in the sequence that costs least; then each queue has its own order."""
+        of, sequences = self._rollouts, list(self._sequences)
+        made = [self._dealt(sequence) for sequence in sequences]
+        best = min(made, key=lambda queues: float(queues.costs.sum()))
+        places = np.empty((len(sequences), len(self._snapshot)), dtype=np.int64)
+        for place, sequence in zip(places, sequences, strict=True):
+            place[sequence] = np.arange(len(sequence))
+        reorder(of.fleet, best, places, of.price, of.scratch)
+        return best
 
     def _dealt(self, sequence: IntArray) -> Queues:
         """Deal requests out in a sequence, each to where the least work is left."""
-        queues = self._rollouts.queues()
-        _deal(queues, sequence, self._rollouts.work(), self._loads())
-        for r in range(len(self._bound)):
-            queues.costs[r] = self._rollouts.cost(queues, r)
+        of = self._rollouts
+        queues = of.queues()
+        loads = of.loads(self._snapshot.bound)
+        deal(of.fleet, queues, sequence, of.work, loads)
+        of.priced(queues)
         return queues
 
     def _append(self, rows: IntArray) -> None:
-        loads, work = self._loads(), self._rollouts.work()
+        """Deal others out, behind those who are there."""
+        if not len(rows):
+            return
+        of, best = self._rollouts, self._best
+        at = self._snapshot.bound.copy()
         for r, bound in enumerate(self._bound):
-            queue = self._best.orders[r, len(bound) : self._best.sizes[r]]
-            loads[r] += work[r, queue].sum()
-        _deal(self._best, rows, work, loads)
-
-    def _loads(self) -> FloatArray:
-        """Seconds of work that each engine has to do for those that are bound to it."""
-        work = self._rollouts.work()
-        return np.array([work[r, bound].sum() for r, bound in enumerate(self._bound)])
-
-
-class _Starts:
-    """Sequences to deal out in: see `starts.starts`.
-
-    Attributes
-    ----------
-    searched
-        Rows that wait and are to be searched over.
-    others
-        Those that wait beyond the horizon, in order of arrival.
-    """
-
-    def __init__(self, snapshot: FleetSnapshot, horizon: int) -> None:
-        rows = np.arange(len(snapshot))
-        outlooks = [snapshot.at(r, rows).outlook() for r in range(len(snapshot.engines))]
-        # As the engine has it that suits each best.
-        self._service: FloatArray = np.min([service for service, _, _ in outlooks], axis=0)
-        self._slack: FloatArray = np.max([slack for _, slack, _ in outlooks], axis=0)
-        self._hopeless = np.all([hopeless for _, _, hopeless in outlooks], axis=0)
-        live = self._live = snapshot.live
-        waiting = np.flatnonzero(snapshot.bound == NOWHERE)
-        arrived = np.lexsort((live["serial"][waiting], live["arrival"][waiting]))
-        waiting = waiting[arrived]
-        urgent = np.lexsort((self._slack[waiting], self._hopeless[waiting]))[:horizon]
-        kept = np.zeros(len(waiting), dtype=np.bool_)
-        kept[urgent] = True
-        self.searched, self.others = waiting[kept], waiting[~kept]
-
-    def __iter__(self) -> Iterator[IntArray]:
-        rank = self._live["rank"]
-        before = np.where(rank == UNRANKED, np.iinfo(np.int64).min, rank)
-        undecided = np.isfinite(self._slack) & ~self._hopeless
-        density = self._live["weight"] / self._service
-        for keys in (
-            (),
-            (self._hopeless, self._slack),
-            (~undecided, self._service),
-            (~undecided, -density),
-            (before,),
-        ):
-            rows = self.searched
-            yield rows[np.lexsort(tuple(key[rows] for key in reversed(keys)))] if keys else rows
-
-
-@kernel
-def _deal(queues: Queues, sequence: IntArray, work: FloatArray, loads: FloatArray) -> None:
-    """Give each request to the engine that would be done with it first, at the end of its queue.
-
-    Parameters
-    ----------
-    work
-        Shape (r, n), s: what each request takes of each engine.
-    loads
-        Shape (r,), s: what each has to do already; added to.
-    """
-    for i in sequence:
-        chosen = np.argmin(loads + work[:, i])
-        loads[chosen] += work[chosen, i]
-        queues.orders[chosen, queues.sizes[chosen]] = i
-        queues.sizes[chosen] += 1
+            at[best.orders[r, len(bound) : best.sizes[r]]] = r
+        deal(of.fleet, best, rows, of.work, of.loads(at))

@@ -4,73 +4,18 @@ After arXiv 2504.14966, section 4.3, with one more choice: on which engine. A mo
 queues of one or two of them, and only these are rolled out again.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from slosched.core.types import FloatArray, IntArray
+from slosched.core.types import BoolArray
 from slosched_solvers.anneal_kernel import LEVELS, SAMPLED, Schedule
-from slosched_solvers.checkpoints import FROM_SCRATCH, Checkpoints
 from slosched_solvers.clock import monotonic
-from slosched_solvers.cost import LATENCY, Price
+from slosched_solvers.cost import Price
+from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, insert, run, take_out
 from slosched_solvers.kernel import kernel
 from slosched_solvers.moves import due
-from slosched_solvers.requests import BEGUN, SERVICE, Requests
-from slosched_solvers.rollout import ABSENT, ALONE, replay
-from slosched_solvers.slots import Slots
+from slosched_solvers.requests import SERVICE
 
 _IN_TIME = 0.5  # of the insertions that go where the rollout says that there is time left
-
-
-class Fleet(NamedTuple):
-    """The same requests as each of r engines would serve them; see `Requests`."""
-
-    counts: IntArray  # (r, 1, n, COUNTS)
-    times: FloatArray  # (r, 1, n, TIMES)
-    by_latest: IntArray  # (r, 1, waiting)
-    limits: IntArray  # (r, 4)
-    latency: FloatArray  # (r, 4)
-    settled: IntArray  # (r,): how many are bound to it
-
-
-class Queues(NamedTuple):
-    """Who is at each engine, and in which order: those that are bound to it first."""
-
-    orders: IntArray  # (r, n)
-    sizes: IntArray  # (r,)
-    costs: FloatArray  # (r,)
-    first: FloatArray  # (r, n): as the rollouts have them, s
-    finish: FloatArray
-
-
-class Scratch(NamedTuple):
-    """Memory that rollouts use in turn."""
-
-    position: IntArray  # (n,)
-    slots: Slots
-    saved: Checkpoints  # room for none
-
-
-@kernel
-def run(fleet: Fleet, queues: Queues, r: int, price: Price, scratch: Scratch) -> float:
-    """Roll one engine's queue out, and price it."""
-    position = scratch.position
-    order = queues.orders[r, : queues.sizes[r]]
-    position[:] = ABSENT
-    for k in range(len(order)):
-        position[order[k]] = k
-    requests = Requests(
-        fleet.counts[r], fleet.times[r], fleet.by_latest[r], fleet.limits[r], fleet.latency[r]
-    )
-    for i in order:
-        queues.first[r, i] = 0.0 if fleet.times[r, 0, i, BEGUN] < np.inf else np.inf
-        queues.finish[r, i] = np.inf
-    cost = replay(
-        requests, 0, order, position, fleet.settled[r], FROM_SCRATCH, ALONE, price,
-        queues.first[r], queues.finish[r], scratch.slots, scratch.saved,
-    )  # fmt: skip
-    # A mean over those who are here, as if they were all.
-    return cost * len(order) / len(position) if price.kind == LATENCY else cost
 
 
 @kernel
@@ -90,14 +35,15 @@ def anneal_fleet(
     best
         Gets the best queues; a copy to begin with.
     """
-    replicas, n = queues.orders.shape
+    replicas, longest = queues.orders.shape
     started = monotonic() if schedule.until < np.inf else 0.0
     limited = schedule.moves < np.iinfo(np.int64).max
-    kept = np.empty((2, n), dtype=np.int64)
+    kept = np.empty((2, longest), dtype=np.int64)
     sizes = np.empty(2, dtype=np.int64)
+    differs = np.zeros(replicas, dtype=np.bool_)  # from the best
     made = worse = 0
     worsened, hottest = 0.0, 1e-12
-    best_cost = best.costs.sum()
+    total = best_cost = best.costs.sum()
     while made < schedule.moves:
         progress = made / schedule.moves if limited else 0.0
         if schedule.until < np.inf:
@@ -112,8 +58,9 @@ def anneal_fleet(
         temperature = hottest * schedule.cooling ** int(LEVELS * progress)
         made += 1
         a, b = int(rng.random() * replicas), int(rng.random() * replicas)
-        kept[0], kept[1] = queues.orders[a], queues.orders[b]
         sizes[0], sizes[1] = queues.sizes[a], queues.sizes[b]
+        kept[0, : sizes[0]] = queues.orders[a, : sizes[0]]
+        kept[1, : sizes[1]] = queues.orders[b, : sizes[1]]
         if not _move(fleet, queues, a, b, rng):
             continue
         before = queues.costs[a] + (queues.costs[b] if b != a else 0.0)
@@ -130,15 +77,28 @@ def anneal_fleet(
             queues.costs[a] = cost_a
             if b != a:
                 queues.costs[b] = cost_b
-            if queues.costs.sum() < best_cost:
-                best_cost = queues.costs.sum()
-                best.orders[:], best.sizes[:] = queues.orders, queues.sizes
-                best.costs[:] = queues.costs
+            total += worsening
+            differs[a] = differs[b] = True
+            if total < best_cost:
+                best_cost = total
+                _keep(queues, best, differs)
         else:
-            queues.orders[a], queues.orders[b] = kept[0], kept[1]
+            queues.orders[a, : sizes[0]] = kept[0, : sizes[0]]
+            queues.orders[b, : sizes[1]] = kept[1, : sizes[1]]
             queues.sizes[a], queues.sizes[b] = sizes[0], sizes[1]
             # The times of the rollout on trial stay: as a guess of where to insert they will do.
     return made
+
+
+@kernel
+def _keep(queues: Queues, best: Queues, differs: BoolArray) -> None:
+    """Copy those queues that differ from the best."""
+    for r in range(len(differs)):
+        if differs[r]:
+            size = queues.sizes[r]
+            best.orders[r, :size] = queues.orders[r, :size]
+            best.sizes[r], best.costs[r] = size, queues.costs[r]
+            differs[r] = False
 
 
 @kernel
@@ -173,7 +133,7 @@ def _place(fleet: Fleet, queues: Queues, r: int, i: int, rng: np.random.Generato
     low, high = fleet.settled[r], queues.sizes[r]
     if rng.random() >= _IN_TIME:
         return low + int(rng.random() * (high - low + 1))
-    times, first = fleet.times[r, 0], queues.first[r]
+    times, first = fleet.times[fleet.kind[r]], queues.first
     latest = due(times, i, times[i, SERVICE])
     while low < high:
         middle = (low + high) // 2
@@ -182,24 +142,3 @@ def _place(fleet: Fleet, queues: Queues, r: int, i: int, rng: np.random.Generato
         else:
             high = middle
     return low
-
-
-@kernel
-def take_out(queues: Queues, r: int, at: int) -> int:
-    """Take out of a queue whoever is at a place, and return who it was."""
-    order = queues.orders[r]
-    i = order[at]
-    queues.sizes[r] -= 1
-    for k in range(at, queues.sizes[r]):
-        order[k] = order[k + 1]
-    return i
-
-
-@kernel
-def insert(queues: Queues, r: int, at: int, i: int) -> None:
-    """Put a request into a queue, at a place."""
-    order = queues.orders[r]
-    for k in range(queues.sizes[r], at, -1):
-        order[k] = order[k - 1]
-    order[at] = i
-    queues.sizes[r] += 1

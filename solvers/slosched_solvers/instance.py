@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from slosched.core.snapshot import SCENARIOS, Snapshot
+from slosched.core.latency import LinearLatency
+from slosched.core.snapshot import SCENARIOS, EngineLimits, Snapshot
 from slosched.core.types import BoolArray, FloatArray, IntArray
 
 EXPECTED = SCENARIOS.index("length")
@@ -39,7 +40,6 @@ def build(snapshot: Snapshot, *, robust: bool = False) -> Instance:
         Take three scenarios of lengths where the predictor is unsure of any; else only the
         lengths that it expects.
     """
-    limits, latency = snapshot.limits, snapshot.latency
     live = snapshot.live
     return Instance(
         prefill=np.where(live["running"], live["prefill"], np.maximum(live["prefill"], 1)),
@@ -53,24 +53,34 @@ def build(snapshot: Snapshot, *, robust: bool = False) -> Instance:
         tpot=np.ascontiguousarray(live["tpot"]),
         e2e=np.ascontiguousarray(live["e2e"]),
         weight=np.ascontiguousarray(live["weight"]),
-        limits=np.array(
-            [
-                limits.max_num_seqs,
-                limits.max_num_batched_tokens,
-                limits.kv_tokens,
-                # A sequence's last block is half empty on average.
-                limits.block_size // 2,
-            ],
-            dtype=np.int64,
-        ),
-        latency=np.array(
-            [
-                latency.base,
-                latency.per_prefill_token,
-                latency.per_sequence,
-                latency.per_context_token,
-            ]
-        ),
+        limits=limits_of(snapshot.limits),
+        latency=latency_of(snapshot.latency),
+    )
+
+
+def limits_of(limits: EngineLimits) -> IntArray:
+    """Return what an engine holds as kernels read it, shape (4,)."""
+    return np.array(
+        [
+            limits.max_num_seqs,
+            limits.max_num_batched_tokens,
+            limits.kv_tokens,
+            # A sequence's last block is half empty on average.
+            limits.block_size // 2,
+        ],
+        dtype=np.int64,
+    )
+
+
+def latency_of(latency: LinearLatency) -> FloatArray:
+    """Return how long an engine's steps take as kernels read it, shape (4,)."""
+    return np.array(
+        [
+            latency.base,
+            latency.per_prefill_token,
+            latency.per_sequence,
+            latency.per_context_token,
+        ]
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from slosched_solvers.cost import Price
-from slosched_solvers.fleet_kernel import Fleet, Queues, Scratch, insert, run, take_out
+from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, insert, run, take_out
 from slosched_solvers.kernel import kernel
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from slosched.core.request import Request, TracedRequest
 from slosched.core.slo import Slo
 from slosched.core.snapshot import EngineLimits
-from slosched.dispatch import Dispatcher, Replica
+from slosched.dispatch import Dispatcher, Reading, Replica
 from slosched.dispatch.assignments.assignment import Assignment
 from slosched.dispatch.assignments.fewest_outstanding import FewestOutstanding
 from slosched.dispatch.assignments.largest_memory import LargestMemory
@@ -21,7 +21,7 @@ from slosched.dispatch.assignments.round_robin import RoundRobin
 from slosched.predictors.history import History
 from slosched.predictors.oracle import Oracle
 from slosched_solvers.fleet import FleetAnneal
-from tests.dispatch.fleet import Fleet, attained
+from tests.dispatch.fleet import Fleet
 from tests.strategies import LATENCY, traces
 
 LIMITS = EngineLimits(4, 256, 16, 400)
@@ -61,7 +61,7 @@ def test_law_1_everybody_is_served_once(
     fleet = Fleet(queue)
     fleet.run(trace)
     assert sorted(i for i, _ in fleet.sent) == list(range(len(trace)))
-    assert np.isfinite(fleet.finish).all()
+    assert fleet.records.finished.all()
     assert queue.waiting == 0
     assert all(not replica.given and replica.free_kv == 6400 for replica in queue.replicas)
     assert all(replica.decoding == replica.context_tokens == 0 for replica in queue.replicas)
@@ -92,7 +92,7 @@ def test_a_plan_keeps_more_slos_than_any_other_assignment() -> None:
             lengths = {t.request.request_id: t.output_tokens for t in trace}
             fleet = Fleet(dispatcher(assignment, (1.0, 2.0, 1.0, 3.0), lengths))
             fleet.run(trace)
-            kept.append(attained(trace, fleet))
+            kept.append(fleet.records.attained.mean())
         share[assignment.kind] = float(np.mean(kept))
     best = max(value for kind, value in share.items() if kind != "planned")
     assert share["planned"] > best + 0.1, share
@@ -328,3 +328,67 @@ def test_a_class_of_which_nothing_is_known_is_tried() -> None:
     job = queue.admission("r0", 0.0)
     assert job is not None
     assert not job.admits()
+
+
+def test_the_mean_step_of_a_whole_answer_says_nothing_of_how_fast_a_replica_is() -> None:
+    """Who hears of ends alone sees steps that compute others' prompts in it, too."""
+    queue = dispatcher(slower=(1.0,))
+    for i in range(40):
+        queue.submit(request(i))
+        queue.release()
+        queue.on_token(f"r{i}", 1, 10.0 * i)
+        queue.on_token(f"r{i}", 16, 10.0 * i + 9.0)
+        queue.on_complete(f"r{i}", 16, 10.0 * i + 9.0)
+    assert queue.replicas[0].slower == 1.0
+
+
+def test_a_replica_whose_slots_are_taken_is_full() -> None:
+    queue = dispatcher(slower=(1.0, 1.0))
+    one, two = queue.replicas
+    for i in range(8):
+        queue.submit(request(i))
+    queue.release()
+    assert (one.full, two.full) == (True, True)
+    queue.on_end(next(iter(one.given)))
+    assert (one.full, two.full) == (False, True)
+    queue.on_reading(one.name, Reading(running=9, waiting=0, kv_used=0.1))
+    queue.on_reading(one.name, Reading(running=9, waiting=0, kv_used=0.1))
+    assert one.full
+    queue.on_replica_change(one.name, "away")
+    assert not one.full
+    assert [replica.number for replica in queue.replicas] == [0, 1]
+
+
+def test_plans_know_who_is_where_as_requests_come_and_go() -> None:
+    """Law 1 of the table of places: as each request's own replica has it."""
+    queue = dispatcher(slower=(1.0, 1.0, 1.0))
+    rng = np.random.default_rng(0)
+    for i in range(300):
+        queue.submit(request(i))
+        queue.release()
+        if i % 3:
+            queue.on_end(f"r{rng.integers(i + 1)}")
+        if i % 7 == 0:
+            queue.put_back(f"r{rng.integers(i + 1)}")
+        if i % 50 == 0:
+            queue.add_replica(Replica(f"more {i}", LIMITS, LATENCY))
+        job = queue.job(0.0)
+        for row, at in zip(job.rows.tolist(), job.problem.snapshot.bound.tolist(), strict=True):
+            life = queue._lives[queue._lives.table.request(row).request_id]
+            assert life.replica is (None if at < 0 else job.replicas[at])
+
+
+def test_what_a_plan_says_of_a_request_is_not_said_of_the_next_in_its_row() -> None:
+    queue = dispatcher(slower=(1.0,))
+    for i in range(9):
+        queue.submit(request(i))
+    planned(queue)
+    assert queue.outlook("r8") is not None
+    queue.on_end("r8")
+    assert queue.outlook("r8") is None
+    queue.submit(request(100))
+    assert queue.outlook("r100") is None
+    for i in range(200, 300):
+        queue.submit(request(i))
+    assert queue.outlook("r299") is None
+    assert queue.drained_at(0.0) > 0.0
