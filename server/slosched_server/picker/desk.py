@@ -66,7 +66,7 @@ class Desk:
         """Raise `ApiError` if nobody is there for a request."""
         if not self._open:
             raise not_leading()
-        if self.endpoints.idlest(only) is None:
+        if not self.endpoints.has_ready(only):
             raise no_endpoint()
 
     def served(self, request_id: str, endpoint: str, instead_of: Replica) -> Replica:

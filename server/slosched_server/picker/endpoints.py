@@ -52,6 +52,11 @@ class Endpoints:
         every = [replica, *(one for one, _ in zip(others, range(_FALLBACKS), strict=False))]
         return ",".join(self.of(one) for one in every)
 
+    def has_ready(self, only: AbstractSet[str] | None = None) -> bool:
+        """Whether a request could go anywhere now."""
+        replicas = self._dispatcher.replicas
+        return any(one.state == "ready" and (only is None or one.name in only) for one in replicas)
+
     def idlest(self, only: AbstractSet[str] | None = None) -> Replica | None:
         """Return who has the least to do; None if nobody is ready."""
         ready = self._dispatcher.ready
