@@ -105,7 +105,7 @@ class ControlPlane:
                         last = found = await check()
                         if found:
                             return found
-                    except (ApiError, aiohttp.ClientError) as error:
+                    except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                         last = error
                     await asyncio.sleep(0.05)
         raise AssertionError(
