@@ -1,7 +1,7 @@
 """The picker's parts in this process: its desk, with replicas that need not be there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +61,7 @@ class Recorder(Watcher):
     def __init__(self) -> None:
         self.jobs: list[Job] = []
 
-    def begin(self, job: Job, scope: object) -> None:
+    def begin(self, job: Job, scope: object) -> None:  # noqa: ARG002 - as all watchers
         self.jobs.append(job)
 
     def end(self, job: Job, now: float) -> None:
@@ -97,15 +97,19 @@ class Picker:
         given = [replica.given for replica in self.dispatcher.replicas]
         return self.dispatcher.waiting == 0 and not any(given) and self.desk.busy == 0
 
-    async def until_waiting(self, requests: int) -> None:
+    async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(_SOON_S):
-            while self.dispatcher.waiting != requests:  # noqa: ASYNC110 - a queue has no events
+            while not holds():  # noqa: ASYNC110 - a queue has no events
                 await asyncio.sleep(0.005)
 
+    async def until_waiting(self, requests: int) -> None:
+        await self.until(lambda: self.dispatcher.waiting == requests)
+
+    async def until_ready(self, replicas: int) -> None:
+        await self.until(lambda: len(self.dispatcher.ready) == replicas)
+
     async def until_empty(self) -> None:
-        async with asyncio.timeout(_SOON_S):
-            while not self.empty:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await self.until(lambda: self.empty)
 
     def bindings(self) -> list[Binding]:
         """Return a list to which whoever is bound from now on is added, in that order."""

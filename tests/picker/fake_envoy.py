@@ -39,6 +39,7 @@ class FakeEnvoy:
         self._says: asyncio.Queue[ProcessingRequest | None] = asyncio.Queue()
         self._heard: asyncio.Queue[ProcessingResponse] = asyncio.Queue()
         self._ended = False
+        self.task: asyncio.Task[None] | None = None
 
     async def read(self) -> ProcessingRequest | None:
         if self._ended:
@@ -55,8 +56,13 @@ class FakeEnvoy:
             self._says.put_nowait(message)
 
     def end(self) -> None:
-        """End the exchange, as at the end of an answer that is not shown, or at a hang-up."""
+        """Say no more, as at the end of an answer that is not shown."""
         self._says.put_nowait(None)
+
+    def reset(self) -> None:
+        """Break the exchange off, as Envoy does when its client hangs up; who serves it stops."""
+        assert self.task
+        self.task.cancel()
 
     async def hears(self, kind: str) -> ProcessingResponse:
         """Wait for the next message, which is to be of that kind."""
@@ -132,8 +138,8 @@ class Sent:
         change = getattr(message, str(message.WhichOneof("response"))).response
         headers = _set(change)
         said = headers.pop("x-gateway-destination-endpoint").decode()
-        told = message.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"]
-        assert told == said
+        told = message.dynamic_metadata.fields["envoy.lb"].struct_value
+        assert told.fields["x-gateway-destination-endpoint"].string_value == said
         assert change.clear_route_cache
         without = list(change.header_mutation.remove_headers)
         return cls(said.split(","), headers, without, change.body_mutation.body)
@@ -175,7 +181,7 @@ def head(
     mode: BodySendMode = FULL_DUPLEX_STREAMED,
     shown: BodySendMode = FULL_DUPLEX_STREAMED,
     ended: bool = False,
-    subset: object = None,
+    subset: Any = None,
 ) -> ProcessingRequest:
     """Begin an exchange; `mode` is of the request's body, `shown` of the answer's."""
     every = [(b":method", method.encode()), (b":path", target.encode()), *headers]
@@ -231,11 +237,13 @@ async def asking(desk: Desk, *messages: ProcessingRequest) -> AsyncIterator[Fake
     """Let Envoy ask; on leaving, the exchange has come to its end without an error."""
     envoy = FakeEnvoy()
     envoy.say(*messages)
-    task = asyncio.create_task(exchange(desk, envoy))
+    envoy.task = asyncio.create_task(exchange(desk, envoy))
     try:
         yield envoy
         async with asyncio.timeout(_HANGS_S):
-            await task
+            await asyncio.wait({envoy.task})
+        if not envoy.task.cancelled():
+            envoy.task.result()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        envoy.task.cancel()
+        await asyncio.gather(envoy.task, return_exceptions=True)

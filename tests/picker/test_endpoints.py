@@ -56,8 +56,7 @@ def test_there_are_three_fallbacks_at_most_none_of_them_away() -> None:
     async def main() -> None:
         probes = FakeProbes({URLS[2]})
         async with desk(urls=URLS, probes=probes) as picker:
-            while len(picker.dispatcher.ready) == len(URLS):
-                await asyncio.sleep(0.01)
+            await picker.until_ready(len(URLS) - 1)
             async with asking(picker.desk, head(), body()) as envoy:
                 sent = await envoy.sent()
                 assert len(set(sent.endpoints)) == 4

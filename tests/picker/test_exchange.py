@@ -166,12 +166,11 @@ def test_an_engines_own_errors_pass(status: int) -> None:
 
 def test_an_id_is_given_to_who_has_none() -> None:
     async def main() -> None:
-        async with desk() as picker:
-            async with asking(picker.desk, head(), body()) as envoy:
-                sent = await envoy.sent()
-                envoy.say(answer_head(ended=True))
-                headers = answer_headers(await envoy.hears("response_headers"))
-                assert headers["x-request-id"] == sent.headers["x-request-id"] != b""
+        async with desk() as picker, asking(picker.desk, head(), body()) as envoy:
+            sent = await envoy.sent()
+            envoy.say(answer_head(ended=True))
+            headers = answer_headers(await envoy.hears("response_headers"))
+            assert headers["x-request-id"] == sent.headers["x-request-id"] != b""
 
     asyncio.run(main())
 

@@ -1,4 +1,4 @@
-"""What a client hears that no engine answers: 400, 401, 413, 429, 500, 503, each with its reason."""
+"""What a client hears whom no engine answers, by status; and as what it is served instead."""
 
 import asyncio
 from pathlib import Path
@@ -145,8 +145,9 @@ def test_who_would_be_late_is_served_as_another_class_and_told() -> None:
                 await first.sent()
                 async with asking(picker.desk, head(), body()) as late:
                     # Beyond its limit, it has become one of the other class.
-                    while not (len(picker.told.jobs) == 2 and picker.told.jobs[1].asked):
-                        await asyncio.sleep(0.01)
+                    await picker.until(
+                        lambda: bool(picker.told.jobs[1:] and picker.told.jobs[1].asked)
+                    )
                     first.say(answer_head(ended=True))
                     assert (await late.sent()).xargs == {"slosched_class": "batch"}
                     late.say(answer_head(ended=True))

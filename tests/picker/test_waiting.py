@@ -38,18 +38,21 @@ def test_who_waits_goes_when_there_is_room() -> None:
     asyncio.run(main())
 
 
-def test_law_1_a_hang_up_while_it_waits_leaves_nothing() -> None:
-    """Envoy only says that it has said all: the exchange must not wait for a plan then."""
+@pytest.mark.parametrize("reset", [True, False])
+def test_law_1_a_hang_up_while_it_waits_leaves_nothing(reset: bool) -> None:
+    """Whoever only says no more is found to be gone when it is its turn."""
 
     async def main() -> None:
         async with desk(urls=[ONE], slots=1) as picker:
-            async with asking(picker.desk, *ASKS) as first:
+            async with asking(picker.desk, *ASKS) as first, asking(picker.desk, *ASKS) as second:
                 await first.sent()
-                async with asking(picker.desk, *ASKS) as second:
-                    await picker.until_waiting(1)
+                await picker.until_waiting(1)
+                if reset:
+                    second.reset()
+                    await picker.until_waiting(0)
+                    assert second.hears_nothing
+                else:
                     second.end()
-                assert picker.dispatcher.waiting == 0
-                assert second.hears_nothing
                 first.say(answer_head(ended=True))
             assert picker.empty
             assert sorted(picker.told.outcomes) == ["cancelled", "finished"]
@@ -57,7 +60,7 @@ def test_law_1_a_hang_up_while_it_waits_leaves_nothing() -> None:
     asyncio.run(main())
 
 
-def test_trailers_that_come_late_do_not_end_a_wait() -> None:
+def test_what_comes_behind_a_body_does_not_end_a_wait() -> None:
     async def main() -> None:
         async with (
             desk(urls=[ONE], slots=1) as picker,
@@ -78,8 +81,9 @@ def test_trailers_that_come_late_do_not_end_a_wait() -> None:
 @pytest.mark.parametrize("mode", [FULL_DUPLEX_STREAMED, BUFFERED])
 @pytest.mark.parametrize("shown", [NONE, FULL_DUPLEX_STREAMED])
 @pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("reset", [True, False])
 def test_law_1_a_hang_up_at_any_moment_leaves_nothing(
-    mode: BodySendMode, shown: BodySendMode, after: int
+    mode: BodySendMode, shown: BodySendMode, after: int, reset: bool
 ) -> None:
     says = [
         head(mode=mode, shown=shown), body(b'{"stream":', last=False), body(b"true}"),
@@ -89,7 +93,11 @@ def test_law_1_a_hang_up_at_any_moment_leaves_nothing(
     async def main() -> None:
         async with desk() as picker:
             async with asking(picker.desk, *says[: after + 1]) as envoy:
-                envoy.end()
+                if reset:
+                    await asyncio.sleep(0.01)  # it is somewhere in the middle
+                    envoy.reset()
+                else:
+                    envoy.end()
             assert picker.empty
 
     asyncio.run(main())
@@ -133,15 +141,13 @@ def test_where_nobody_is_ready_one_may_try_again(target: str) -> None:
     async def main() -> None:
         probes = FakeProbes({ONE, TWO})
         async with desk(probes=probes) as picker:
-            while picker.dispatcher.ready:
-                await asyncio.sleep(0.01)
+            await picker.until_ready(0)
             async with asking(picker.desk, head(target=target), body()) as envoy:
                 said = await envoy.refused()
             assert (said.status, said.error["code"]) == (503, "no_endpoint")
             assert said.headers["retry-after"] == b"1"
             probes.ill.remove(TWO)
-            while not picker.dispatcher.ready:
-                await asyncio.sleep(0.01)
+            await picker.until_ready(1)
             async with asking(picker.desk, *ASKS) as envoy:
                 assert (await envoy.sent()).endpoints == ["10.0.0.2:8000"]
                 envoy.say(answer_head(ended=True))
