@@ -4,16 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import orjson
 from prometheus_client import CollectorRegistry
 
 from slosched.config.live import LiveConfig
+from slosched.core.fleet import FleetSolver
 from slosched.dispatch import Binding, Dispatcher
+from slosched.dispatch.assignments.planned import PlannedFleet
 from slosched_server.control import Control
 from slosched_server.dashboard.dashboard import Dashboard
 from slosched_server.fleet import Fleet
+from slosched_server.http_upstream import HttpUpstream
+from slosched_server.members import Connect
 from slosched_server.metrics import Metrics
 from slosched_server.picker.desk import Desk
 from slosched_server.picker.health import Health
@@ -24,6 +29,7 @@ from slosched_server.status_app import status_app
 from slosched_server.upstream import Job, UpstreamAnswer, UpstreamRequest
 from slosched_server.watcher import Watcher, Watchers
 
+REAL: Connect = partial(HttpUpstream, connect_timeout_s=5.0)
 ONE, TWO = "http://10.0.0.1:8000", "http://10.0.0.2:8000"
 _QUICK = ("fleet.probe_every_s=0.05", "fleet.plan_every_ms=10")
 _SOON_S = 60.0
@@ -131,18 +137,21 @@ async def desk(
     urls: Sequence[str] = (ONE, TWO),
     slots: int = 4,
     config: Path | None = None,
-    probes: FakeProbes | None = None,
+    connect: Connect | None = None,
     leads: bool = True,
+    solver: FleetSolver | None = None,
 ) -> AsyncIterator[Picker]:
-    """Make one before replicas r0, r1 ..."""
+    """Make one before replicas r0, r1 ..., with the solver that ships unless there is another."""
     replicas = [{"url": url, "name": f"r{i}", "max_num_seqs": slots} for i, url in enumerate(urls)]
     named = f"fleet.replicas={orjson.dumps(replicas).decode()}"
     source = LiveConfig(config, [named, *_QUICK, *overrides], queue=True)
     control, registry = Control(source), CollectorRegistry()
     rules = control.in_force.rules.fleet
     assert rules
-    probes, settings = probes or FakeProbes(), source.settings()
-    async with Fleet(settings.dispatcher(), rules, probes.connect, registry=registry) as fleet:
+    connect, settings = connect or FakeProbes().connect, source.settings()
+    async with Fleet(settings.dispatcher(), rules, connect, registry=registry) as fleet:
+        if solver is not None:
+            fleet.dispatcher.change(PlannedFleet(solver), rules.fairness)
         fleet.dispatcher.warm_up()
         control.in_force.listen(fleet.apply)
         told, health = Recorder(), Health()

@@ -1,7 +1,7 @@
 """A fake of Envoy's side of one exchange: it says what a test wants said, in that order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +37,10 @@ class FakeEnvoy:
 
     def __init__(self) -> None:
         self._says: asyncio.Queue[ProcessingRequest | None] = asyncio.Queue()
+        self._said: list[ProcessingRequest | None] = []
         self._heard: asyncio.Queue[ProcessingResponse] = asyncio.Queue()
         self._ended = False
+        self._when_ended: Callable[[], None] = lambda: None
         self.task: asyncio.Task[None] | None = None
 
     async def read(self) -> ProcessingRequest | None:
@@ -51,13 +53,21 @@ class FakeEnvoy:
     async def write(self, message: ProcessingResponse) -> None:
         self._heard.put_nowait(message)
 
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        self._when_ended = callback
+        if None in self._said:
+            callback()
+
     def say(self, *messages: ProcessingRequest) -> None:
         for message in messages:
+            self._said.append(message)
             self._says.put_nowait(message)
 
     def end(self) -> None:
         """Say no more, as at the end of an answer that is not shown."""
+        self._said.append(None)
         self._says.put_nowait(None)
+        self._when_ended()
 
     def reset(self) -> None:
         """Break the exchange off, as Envoy does when its client hangs up; who serves it stops."""

@@ -55,7 +55,7 @@ def test_a_subset_of_nobody_is_a_503(hint: object, target: str) -> None:
 def test_there_are_three_fallbacks_at_most_none_of_them_away() -> None:
     async def main() -> None:
         probes = FakeProbes({URLS[2]})
-        async with desk(urls=URLS, probes=probes) as picker:
+        async with desk(urls=URLS, connect=probes.connect) as picker:
             await picker.until_ready(len(URLS) - 1)
             async with asking(picker.desk, head(), body()) as envoy:
                 sent = await envoy.sent()

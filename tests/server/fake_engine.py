@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -149,8 +149,17 @@ async def _read(reader: asyncio.StreamReader) -> Seen | None:
     method, target, _ = first.decode().split(" ")
     headers = [(key, value.strip()) for key, _, value in (line.partition(b":") for line in lines)]
     seen = Seen(method, target, headers, b"")
-    seen.body = await reader.readexactly(int(seen.header(b"content-length") or 0))
+    if seen.header(b"transfer-encoding") == b"chunked":
+        seen.body = b"".join([chunk async for chunk in _chunks(reader)])
+    else:
+        seen.body = await reader.readexactly(int(seen.header(b"content-length") or 0))
     return seen
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        yield (await reader.readexactly(size + 2))[:-2]
+    await reader.readuntil(b"\r\n")
 
 
 def _crash(_: Seen, __: asyncio.StreamWriter) -> Awaitable[None]:

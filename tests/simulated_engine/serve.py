@@ -1,6 +1,6 @@
 """A simulated engine's server on a free port, in this process's loop."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
@@ -18,9 +18,13 @@ PROFILE = (
 
 @asynccontextmanager
 async def simulated(
-    *overrides: str, speed: float = 20.0, fault: Fault | None = None, **more: Any
+    *overrides: str,
+    speed: float = 20.0,
+    fault: Fault | None = None,
+    around: Callable[[Any], Any] = lambda app: app,
+    **more: Any,
 ) -> AsyncIterator[str]:
-    """Serve; gives the URL."""
+    """Serve; gives the URL. The application may be put into another one."""
     settings = load(None, ["engine.scheduler=vllm-fcfs", *overrides])
     engine = settings.online_engine()
     described = Serving(
@@ -28,5 +32,5 @@ async def simulated(
     )
     app = build(engine, settings.limits(), settings.tagger(), described)
     with closing(engine):
-        async with serving(app) as url:
+        async with serving(around(app)) as url:
             yield url
