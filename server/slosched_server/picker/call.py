@@ -72,7 +72,10 @@ class Call:
             if self.ended:
                 return None
             self._reading = asyncio.get_running_loop().create_future()
-            await self._reading
+            try:
+                await self._reading
+            finally:
+                self._reading = None
         return self._inbox.popleft()
 
     async def write(self, message: bytes) -> None:
@@ -105,6 +108,11 @@ class Call:
         self._when_ended = callback
         if self.ended:
             callback()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody waits for what comes next."""
+        return self._reading is not None
 
     def end(self) -> None:
         """Hear that the client has said all."""

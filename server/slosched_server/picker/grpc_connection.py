@@ -135,8 +135,7 @@ class GrpcConnection(asyncio.Protocol):
                 if call := self._calls.get(event.stream_id):
                     call.end()
             case StreamReset():
-                if task := self._tasks.get(event.stream_id):
-                    task.cancel()
+                self._break_off(event.stream_id)
             case WindowUpdated() | RemoteSettingsChanged():
                 self._send_unsent()
 
@@ -146,6 +145,18 @@ class GrpcConnection(asyncio.Protocol):
         call = Call(lambda data: self._send(stream, data), self._most)
         self._calls[stream] = call
         self._tasks[stream] = asyncio.create_task(self._serve(stream, headers, call))
+
+    def _break_off(self, stream: int) -> None:
+        """Let a call end that the client has given up.
+
+        Whoever listens hears that nothing comes any more: so Envoy ends exchanges at the end of
+        answers that it does not show.
+        """
+        call, task = self._calls.get(stream), self._tasks.get(stream)
+        if call is not None and call.is_read:
+            call.end()
+        elif task is not None:
+            task.cancel()
 
     async def _serve(self, stream: int, headers: Mapping[bytes, bytes], call: Call) -> None:
         status, text = Status.OK, ""
