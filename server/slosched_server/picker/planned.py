@@ -44,7 +44,7 @@ class Planned:
     ) -> None:
         self._desk, self._dialogue, self._only = desk, dialogue, only
         self._named = named_events
-        self._arrival = time.monotonic()
+        self._arrival = self._entered = time.monotonic()
 
     async def run(self) -> None:
         """See it through; GoneError if Envoy ends the exchange before."""
@@ -86,6 +86,7 @@ class Planned:
     async def _bound(self, job: Job, visit: Visit) -> Replica | None:
         """Wait for the plan's replica; None if there will be none, which Envoy was told."""
         progress = job.progress
+        self._entered = time.monotonic()
         self._dialogue.when_gone(lambda: visit.give_up(GoneError()))
         try:
             await visit.begin()
@@ -98,7 +99,7 @@ class Planned:
             progress.outcome, progress.status = "failed", error.status
             await self._dialogue.refuse(error, served_as(job))
             return None
-        progress.queued = time.monotonic() - self._arrival
+        progress.queued = time.monotonic() - self._entered
         progress.replica, progress.attempts = replica.name, 1
         job.trace.bound(self._desk.fleet.dispatcher, visit.request_id)
         return replica
@@ -114,7 +115,7 @@ class Planned:
             progress.replica, progress.attempts = replica.name, 2
         progress.status = head.status
         answered = time.monotonic()
-        timing = server_timing(progress, self._arrival + progress.queued, answered)
+        timing = server_timing(progress, self._entered, answered)
         counting = Counting(desk.fleet.dispatcher, desk.fleet.metrics, visit.request_id, progress)
         ours = (
             *served_as(job),
