@@ -23,6 +23,7 @@ CLASSES = 8  # one for each deadline
 TOKENS = 4
 _FIRST_S, _APART_S = 600, 300
 _LONGEST_S = 300.0
+_BATCH = 50
 
 
 Event = tuple[Literal["sent", "arrived"], int]
@@ -189,6 +190,8 @@ async def _held(
         await picker.until(lambda: sum(len(one.arrived) for one in engines) == fillers)
         for number, deadline in islice(enumerate(deadlines), fillers, None):
             group.create_task(_ask(client, number, deadline))
+            if number % _BATCH == 0:  # clients and the picker share a loop
+                await picker.until_waiting(number - fillers + 1)
         await picker.until_waiting(len(deadlines) - fillers)
         outlook = picker.dispatcher.outlook
         ids = [job.progress.queued_as for job in picker.told.jobs[fillers:]]
