@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slosched.core.tags import to_xargs
 from tests.server.fake_engine import FakeEngine, answer, stream
-from tests.server.front_end import in_thread
+from tests.server.front_end import TAGGER, in_thread
 
 JSON = st.recursive(
     st.none()
@@ -51,7 +52,8 @@ def test_law_12_the_engine_gets_the_clients_bytes_and_the_tag(
     engine.reply = answer()
     text = orjson.dumps(fields, option=orjson.OPT_INDENT_2 if indent else None)
     _post(url, before + text + after)
-    tag = b'"vllm_xargs":{"slosched_class":"interactive"}' + (b"," if fields else b"")
+    tag = b'"vllm_xargs":%b' % orjson.dumps(to_xargs(TAGGER.read([]), in_full=True))
+    tag += b"," if fields else b""
     assert engine.seen[-1].body == before + b"{" + tag + text[1:] + after
 
 
