@@ -12,6 +12,7 @@ import orjson
 
 Object = dict[str, Any]
 NAMESPACE = "default"
+_ASK_AGAIN_S = 0.2
 
 
 class ApiError(Exception):
@@ -25,11 +26,20 @@ class ApiError(Exception):
 class Api:
     """One user's connection to the API server; `connected` may be cleared to cut it.
 
-    While cut, requests wait, and nothing of what is watched is heard.
+    While cut, requests wait, and nothing of what is watched is heard. Who is patient asks again
+    until the server is there, as parts of a cluster do.
     """
 
-    def __init__(self, url: str, context: ssl.SSLContext, token: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        context: ssl.SSLContext,
+        token: str | None = None,
+        *,
+        patient: bool = False,
+    ) -> None:
         self.url = url
+        self._patient = patient
         self.connected = asyncio.Event()
         self.connected.set()
         self._context = context
@@ -62,7 +72,26 @@ class Api:
         kind: str = "json",
         query: Mapping[str, str] | None = None,
     ) -> Object:
-        """Ask once; `kind` is that of the body: json, apply-patch+yaml, merge-patch+json."""
+        """Ask; `kind` is that of the body: json, apply-patch+yaml, merge-patch+json."""
+        while True:
+            try:
+                return await self._ask(method, path, body, kind, query)
+            except (aiohttp.ClientError, TimeoutError):
+                if not self._patient:
+                    raise
+            except ApiError as error:
+                if not self._patient or error.status < 500:
+                    raise
+            await asyncio.sleep(_ASK_AGAIN_S)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Object | None,
+        kind: str,
+        query: Mapping[str, str] | None,
+    ) -> Object:
         await self.connected.wait()
         async with self._session.request(
             method,
@@ -169,6 +198,9 @@ class Api:
     async def _events(self, path: str, **query: str) -> AsyncGenerator[Object, None]:
         try:
             async with self._session.get(path, params=query | {"watch": "true"}) as response:
+                if response.status >= 400:
+                    await asyncio.sleep(_ASK_AGAIN_S)
+                    return
                 async for line in response.content:
                     await self.connected.wait()
                     event = orjson.loads(line)
@@ -176,11 +208,11 @@ class Api:
                         return
                     yield event
         except aiohttp.ClientError:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_ASK_AGAIN_S)
 
 
 def _established(definition: Object) -> bool:
-    conditions = definition.get("status", {}).get("conditions", [])
+    conditions = definition.get("status", {}).get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 

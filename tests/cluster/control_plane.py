@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import os
+import signal
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -14,10 +16,10 @@ import yaml
 
 from tests.cluster.api import NAMESPACE, Api, ApiError, Object
 from tests.cluster.certificates import Certificates
-from tests.cluster.flags import api_server, controller_manager, etcd, scheduler
+from tests.cluster.flags import NODE_SILENT_S, api_server, controller_manager, etcd, scheduler
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.loopback import subnet
-from tests.cluster.programs import Programs, stop
+from tests.cluster.programs import Programs, signal_group, stop
 
 BINARIES = (
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slosched/kubernetes-1.20.2"
@@ -33,11 +35,16 @@ class ControlPlane:
     ----------
     folder
         An empty folder for state and logs; `folder/logs` says what went wrong.
+    silent_s
+        After so many seconds without a word a node is lost.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, silent_s: int = NODE_SILENT_S) -> None:
         self.folder = folder
         self.nodes: dict[str, Kubelet] = {}
+        self._silent_s = silent_s
+        self._commands: dict[str, list[str]] = {}
+        self._processes: dict[str, Process] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -65,31 +72,51 @@ class ControlPlane:
     ) -> None:
         await self._stack.__aexit__(kind, error, at)
 
+    def signal(self, program: str, number: signal.Signals) -> None:
+        """Send a signal to a part, such as `kube-apiserver`."""
+        signal_group(self._processes[program], number)
+
+    async def restart(self, program: str) -> None:
+        """Start a part that was killed again."""
+        await self._processes[program].wait()
+        argv = self._commands[program]
+        self._processes[program] = await self.programs.start(program, argv)
+
     async def _start(self, stack: AsyncExitStack) -> None:
         async def run(argv: list[str]) -> None:
-            process = await self.programs.start(Path(argv[0]).name, argv)
-            stack.push_async_callback(stop, process, 5.0)
+            name = Path(argv[0]).name
+            self._commands[name] = argv
+            self._processes[name] = await self.programs.start(name, argv)
+            stack.push_async_callback(self._stop, name)
 
         await run(etcd(self.folder / "etcd", self.address))
         await run(api_server(BINARIES, self.certificates, self.address))
         await self.until(lambda: self.api.request("GET", "/api/v1/namespaces/kube-system"))
         config = self._write_kubeconfig("admin", *self._admin)
-        await run(controller_manager(BINARIES, self.certificates, self.address, config))
+        await run(
+            controller_manager(BINARIES, self.certificates, self.address, config, self._silent_s)
+        )
         await run(scheduler(BINARIES, self.address, config))
         # Without it no pod is let in.
         await self.until(lambda: self.api.get("v1", "ServiceAccount", "default"))
+
+    async def _stop(self, program: str) -> None:
+        await stop(self._processes[program], 5.0)
 
     @asynccontextmanager
     async def node(self, name: str, **options: Any) -> AsyncIterator[Kubelet]:
         """Add a node; see `Kubelet` for its options."""
         network = f"{self.prefix}.{len(self.nodes) + 1}"
-        context = self.certificates.context(self._admin)
         async with (
-            Api(self.url, context) as api,
+            self.connect() as api,
             Kubelet(api, name, network, self.programs, self.folder / name, **options) as kubelet,
         ):
             self.nodes[name] = kubelet
             yield kubelet
+
+    def connect(self) -> Api:
+        """Give a connection of its own, to be entered, which outlasts that the server is away."""
+        return Api(self.url, self.certificates.context(self._admin), patient=True)
 
     async def apply(self, objects: Iterable[Object], namespace: str = NAMESPACE) -> None:
         """Create or change objects, in their order."""

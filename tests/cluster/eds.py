@@ -1,4 +1,4 @@
-"""The ready pods of a selector as a file that Envoy watches: what a Service would be.
+"""The pods of a selector as a file that Envoy watches: what a Service would be.
 
 There is no kube-proxy and no DNS here. In Envoy's bootstrap:
 
@@ -9,7 +9,7 @@ There is no kube-proxy and no DNS here. In Envoy's bootstrap:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,15 +23,27 @@ _TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 @asynccontextmanager
 async def endpoints_file(
-    api: Api, selector: str, port: int, path: Path, cluster: str, namespace: str = NAMESPACE
+    api: Api,
+    selector: str,
+    port: int,
+    path: Path,
+    cluster: str,
+    namespace: str = NAMESPACE,
+    which: Callable[[Object], bool] = is_ready,
 ) -> AsyncIterator[Path]:
-    """Keep `path` up to date while entered: the pods that match and are ready, at this port."""
+    """Keep `path` up to date while entered: the pods that match and are ready, at this port.
+
+    Parameters
+    ----------
+    which
+        Other pods than those that are ready: `has_address` is `publishNotReadyAddresses`.
+    """
     await _write(path, cluster, port, [])
 
     async def keep() -> None:
         last = None
         async for pods in api.follow("v1", "Pod", namespace, labelSelector=selector):
-            found = sorted(pod["status"]["podIP"] for pod in pods.values() if is_ready(pod))
+            found = sorted(pod["status"]["podIP"] for pod in pods.values() if which(pod))
             if found != last:
                 last = found
                 await _write(path, cluster, port, found)
@@ -42,6 +54,12 @@ async def endpoints_file(
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
+
+
+def has_address(pod: Object) -> bool:
+    """Whether a pod has an address, and has not ended."""
+    status = pod.get("status", {})
+    return "podIP" in status and status.get("phase") not in {"Succeeded", "Failed"}
 
 
 async def _write(path: Path, cluster: str, port: int, addresses: list[str]) -> None:

@@ -57,7 +57,7 @@ def api_server(binaries: Path, certificates: Certificates, address: str) -> list
 
 
 def controller_manager(
-    binaries: Path, certificates: Certificates, address: str, kubeconfig: Path
+    binaries: Path, certificates: Certificates, address: str, kubeconfig: Path, silent_s: int
 ) -> list[str]:
     """Give its command."""
     return [
@@ -71,7 +71,7 @@ def controller_manager(
         f"--cert-dir={certificates.ca.parent}/controller-manager",
         "--feature-gates=BoundServiceAccountTokenVolume=true",
         "--node-monitor-period=500ms",
-        f"--node-monitor-grace-period={NODE_SILENT_S}s",
+        f"--node-monitor-grace-period={silent_s}s",
         "--node-startup-grace-period=10s",
         # At first no node is lost faster than one in ten seconds.
         "--node-eviction-rate=10",

@@ -38,6 +38,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass in which nothing of this runs."""
+        self._jumping.now += seconds
+
 
 def run(monkeypatch: pytest.MonkeyPatch, story: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on such a loop, with all clocks of ours on it."""

@@ -189,6 +189,28 @@ def test_while_the_api_is_away_whoever_led_goes_on() -> None:
     in_virtual_time(story())
 
 
+def test_whoever_stood_still_leaves_its_office_before_it_does_anything_else() -> None:
+    """As a machine that was paused: another one may have led for long."""
+
+    async def story(during_s: float) -> None:
+        server, trouble, loop = FakeLease(), FINE, asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        one = Candidate(Line(server, lambda: trouble), "one")
+        await asyncio.sleep(5)
+        assert one.election.in_office
+        trouble = Trouble(there_s=0.3, back_s=0.3)
+        await asyncio.sleep(during_s)
+        loop.stand_still(20.0)
+        await asyncio.sleep(0.1)
+        assert not one.election.in_office
+        await asyncio.sleep(3)
+        assert one.leads
+        await one.stop()
+
+    for during_s in (0.0, 0.5, 1.2, 2.0):  # asleep, and in the middle of a call
+        in_virtual_time(story(during_s))
+
+
 def test_a_lease_that_somebody_deletes_does_not_make_two_lead() -> None:
     async def story() -> None:
         server = FakeLease()

@@ -58,7 +58,8 @@ class Election:
     comes, could make two lead: a write is refused that does not know of the last one.
 
     Whoever cannot reach the Lease leads no more, but stays in office until somebody else is seen
-    to hold it: when the cluster's API is away nobody takes over, and requests are to be served.
+    to hold it: when the cluster's API is away nobody takes over, and requests are to be served. But
+    a process that stood still (a machine that was paused, say) has to ask first.
     If it alone is cut off, two are in office for that long.
 
     The election of kubernetes_asyncio does not serve us: a call that hangs keeps its leader in
@@ -113,19 +114,28 @@ class Election:
         """Stand for election until cancelled; then let the Lease go for the next one."""
         try:
             while True:
+                began = self._clock()
                 await self._try()
+                self._doubt(began)
                 # Two who have waited for the same Lease are not to try at the same time.
                 pause = self.times.retry_s * random.uniform(1.0, 1.2)  # noqa: S311
                 if self.leading:
                     pause = max(min(self.times.retry_s, self._until - self._clock()), _BLINK_S)
                 await asyncio.sleep(pause)
-                self._tell()
+                self._doubt(began)
         finally:
             led = self._told
             self._until, self._stays = -inf, False
             self._tell()
             if led:
                 await self._let_go()
+
+    def _doubt(self, began: float) -> None:
+        """Leave office if this process stood still: nobody knows who has come into it meanwhile."""
+        longest = max(self.times.duration_s, self.times.renew_s + 2 * self.times.retry_s)
+        if self._clock() - began >= longest:
+            self._stays = False
+        self._tell()
 
     async def _try(self) -> None:
         """Take the Lease or renew it; whoever leads has time until it has to step down."""
@@ -140,7 +150,6 @@ class Election:
             self._complain(error)
         else:
             self._problem = ""
-        self._tell()
 
     async def _holds(self) -> bool:
         """Write the Lease if it may be written, and say so."""
