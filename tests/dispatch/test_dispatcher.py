@@ -1,5 +1,7 @@
 """The queue before many replicas: laws, each assignment's rule, and replicas that come and go."""
 
+import time
+from collections.abc import Sequence
 from math import inf
 
 import numpy as np
@@ -7,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slosched.core.fleet import FleetProblem, FleetSolution
 from slosched.core.request import Request, TracedRequest
 from slosched.core.slo import Slo
 from slosched.core.snapshot import EngineLimits
+from slosched.core.types import IntArray
 from slosched.dispatch import Dispatcher, Reading, Replica
 from slosched.dispatch.assignments.assignment import Assignment
 from slosched.dispatch.assignments.fewest_outstanding import FewestOutstanding
@@ -216,6 +220,34 @@ def test_a_rehearsal_leaves_nothing_behind() -> None:
         assert queue.waiting == 0
         assert not queue.mishaps
         assert all(not replica.given for replica in queue.replicas)
+
+
+def test_a_rehearsal_goes_on_until_nothing_compiles_any_more() -> None:
+    """Kernels of the search's last part compile when its first part leaves time for it."""
+
+    class Compiling:
+        kind = "compiling"
+
+        def __init__(self) -> None:
+            self.solved, self.asked = 0, 0
+
+        def solve(self, problem: FleetProblem) -> FleetSolution:
+            self.solved += 1
+            if self.solved < 3:
+                time.sleep(1.1)
+            return FleetAnneal(time_budget_ms=None, move_budget=5).solve(problem)
+
+        def added(self, *_: object) -> float:
+            self.asked += 1
+            return 0.0
+
+        def price(self, problem: FleetProblem, queues: Sequence[IntArray]) -> FleetSolution:
+            return FleetAnneal().price(problem, queues)
+
+    solver = Compiling()
+    dispatcher(PlannedFleet(solver)).warm_up()
+    assert solver.solved == 3
+    assert solver.asked
 
 
 def test_a_solver_that_fails_leaves_the_plan_before() -> None:
