@@ -16,6 +16,8 @@ from slosched_server.keys import Keyring
 from tests.server.front_end import in_thread
 from tests.server.guarded import Files, Guarded, guarded
 
+INTERACTIVE = {"slosched_class": "interactive", "slosched_ttft_ms": 1000}
+
 Story = Callable[[Guarded], Awaitable[None]]
 
 
@@ -42,9 +44,10 @@ def test_whoever_has_a_key_is_served_as_its_tenant(files: Files) -> None:
 
     async def story(front: Guarded) -> None:
         assert (await front.ask(key)).headers["x-slosched-class"] == "interactive"
-        assert xargs(front) == {"slosched_class": "interactive", "slosched_tenant": "chat"}
+        assert xargs(front) == {**INTERACTIVE, "slosched_tenant": "chat"}
         assert (await front.ask(other)).headers["x-slosched-class"] == "batch"
-        assert xargs(front) == {"slosched_class": "batch", "slosched_tenant": "nightly"}
+        batch = {"slosched_class": "batch", "slosched_e2e_ms": 30_000}
+        assert xargs(front) == {**batch, "slosched_tenant": "nightly"}
 
     told(files, story)
 
@@ -197,7 +200,7 @@ def test_where_all_may_come_only_those_with_a_key_choose(files: Files) -> None:
         headers = {"x-slo-class": "batch", "x-slo-e2e-ms": "1"}
         answer = await front.ask("none", headers, service_tier="flex")
         assert answer.headers["x-slosched-class"] == "interactive"
-        assert xargs(front) == {"slosched_class": "interactive"}
+        assert xargs(front) == INTERACTIVE
         assert front.engine.seen[-1].header(b"x-slo-class") is None
         assert (await front.ask(key)).headers["x-slosched-class"] == "batch"
         with pytest.raises(openai.AuthenticationError):

@@ -65,7 +65,7 @@ def test_responses_are_tagged_and_pass_as_they_are() -> None:
             assert await got.read() == b"".join(EVENTS)
             assert got.headers["x-slosched-class"] == "batch"
         xargs = orjson.loads(engine.seen[-1].body)["vllm_xargs"]
-        assert xargs == {"slosched_class": "batch"}
+        assert xargs == {"slosched_class": "batch", "slosched_e2e_ms": 30_000}
 
     told(story, stream(EVENTS))
 
