@@ -77,7 +77,7 @@ def test_what_a_lost_watch_missed_is_listed(tmp_path: Path, fault: str) -> None:
     async def main() -> None:
         async with watching(tmp_path) as (server, verbs, watch, tally):
             await verbs.create(PODS, pod("a", "10.0.0.1"))
-            await until(lambda: set(watch.objects) == {"a"})
+            await until(lambda: set(watch.objects) == {"a"} and server.watched == 1)
             server.frozen = True
             await verbs.delete(PODS, "a")
             await verbs.create(PODS, pod("b", "10.0.0.2"))
@@ -94,7 +94,7 @@ def test_while_the_api_is_away_what_was_known_stays(tmp_path: Path) -> None:
     async def main() -> None:
         async with watching(tmp_path) as (server, verbs, watch, tally):
             await verbs.create(PODS, pod("a", "10.0.0.1"))
-            await until(lambda: set(watch.objects) == {"a"})
+            await until(lambda: set(watch.objects) == {"a"} and server.watched == 1)
             server.failures = 5
             server.cut()
             await until(lambda: tally.failures["pods"] >= 6)
