@@ -122,18 +122,22 @@ def test_whoever_stops_lets_the_next_one_lead_at_once() -> None:
     in_virtual_time(story())
 
 
-def test_whoever_dies_is_followed_within_ten_seconds() -> None:
-    """And whoever comes back under the name that leads, as a container does, leads at once."""
+@pytest.mark.parametrize("later", [0.1 * step for step in range(12)])
+def test_whoever_dies_is_followed_as_soon_as_the_lease_is_free(later: float) -> None:
+    """Six seconds after it was last seen, which can be 1.2 after it was written; 0.2 is chance.
+
+    And whoever comes back under the name that leads, as a container does, leads at once.
+    """
 
     async def story() -> None:
         server = FakeLease()
         one, two = (Candidate(Line(server, repeat(FINE).__next__), n) for n in ("one", "two"))
-        await asyncio.sleep(10)
+        await asyncio.sleep(10 + later)
         one.kill()
         died = asyncio.get_running_loop().time()
         await asyncio.sleep(12)
         assert two.leads
-        assert 5 < two.told[0][0] - died < 7.5
+        assert 5 < two.told[0][0] - died <= 7.401
         two.kill()
         again = Candidate(Line(server, repeat(FINE).__next__), "two")
         await asyncio.sleep(0.1)

@@ -117,11 +117,7 @@ class Election:
                 began = self._clock()
                 await self._try()
                 self._doubt(began)
-                # Two who have waited for the same Lease are not to try at the same time.
-                pause = self.times.retry_s * random.uniform(1.0, 1.2)  # noqa: S311
-                if self.leading:
-                    pause = max(min(self.times.retry_s, self._until - self._clock()), _BLINK_S)
-                await asyncio.sleep(pause)
+                await asyncio.sleep(self._pause())
                 self._doubt(began)
         finally:
             led = self._told
@@ -129,6 +125,16 @@ class Election:
             self._tell()
             if led:
                 await self._let_go()
+
+    def _pause(self) -> float:
+        """Return when to try again: in time to keep the Lease, or as soon as it may be free."""
+        now, retry_s = self._clock(), self.times.retry_s
+        if self.leading:
+            return max(min(retry_s, self._until - now), _BLINK_S)
+        # Two who have waited for the same Lease are not to try at the same time.
+        later = 0.2 * retry_s * random.random()  # noqa: S311
+        free_in = self._free_at - now
+        return later + (free_in if 0 < free_in < retry_s else retry_s)
 
     def _doubt(self, began: float) -> None:
         """Leave office if this process stood still: nobody knows who has come into it meanwhile."""
