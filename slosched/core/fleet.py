@@ -36,12 +36,16 @@ class FleetSnapshot:
         Shape (n,): at which replica each is; NOWHERE for who waits.
     engines
         The replicas.
+    queued
+        Shape (n,): for which replica each waited by the plan before, in the order of its `rank`;
+        NOWHERE for who is new, or waits no more. None where there was no plan.
     """
 
     now: float
     live: LiveArray
     bound: IntArray
     engines: Sequence[Engine]
+    queued: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.live)

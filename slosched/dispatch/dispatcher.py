@@ -326,7 +326,7 @@ class Dispatcher:
                 continue  # it left while this was solved: who was to wait for it comes anew
             there = rows["serial"][job.rows[queue]] == snapshot.live["serial"][queue]
             here = job.rows[queue[there]]
-            rows["rank"][here] = np.flatnonzero(there)
+            rows["rank"][here], self._lives.queued_at[here] = np.flatnonzero(there), replica.number
             waits = (self._lives.table.request(row).request_id for row in here.tolist())
             queues[replica] = [name for name in waits if self._lives.waits(name)]
         outlook = Outlook(
@@ -411,9 +411,11 @@ class Dispatcher:
         margin = self._experience.margin.factor
         engines = [replica.engine(margin) for replica in ready]
         one, rows = self._lives.table.snapshot(now, engines[0].limits, engines[0].latency)
-        bound = self._places(rows, ready)
+        bound = self._places(self._lives.at[rows], ready)
         there = bound < len(ready)  # not those that a replica which leaves still has
-        snapshot = FleetSnapshot(now, one.live[there], bound[there], engines)
+        queued = self._places(self._lives.queued_at[rows], ready)
+        queued[(queued == len(ready)) | (bound != NOWHERE)] = NOWHERE
+        snapshot = FleetSnapshot(now, one.live[there], bound[there], engines, queued[there])
         return FleetProblem(snapshot, assignment.objective, assignment.robust), rows[there]
 
     def _queue_rows(self, rows: IntArray, ready: Sequence[Replica]) -> list[IntArray]:
@@ -433,9 +435,9 @@ class Dispatcher:
             if (life := self._lives.get(request_id)) is not None:
                 self._lives.table.rows["predict_at"][life.row] = 0
 
-    def _places(self, rows: IntArray, ready: Sequence[Replica]) -> IntArray:
-        """Tell at which of those that are ready each row's request is, or NOWHERE, or beyond."""
+    def _places(self, numbers: IntArray, ready: Sequence[Replica]) -> IntArray:
+        """Tell which of those that are ready have some numbers, or NOWHERE, or beyond them all."""
         places = np.full(self._added + 1, len(ready), dtype=np.int64)
         places[[replica.number for replica in ready]] = np.arange(len(ready))
         places[NOWHERE] = NOWHERE  # which is the last
-        return places[self._lives.at[rows]]
+        return places[numbers]

@@ -71,6 +71,8 @@ class Lives:
         Their rows.
     at
         Shape (rows,): the number of the replica that each row's request is bound to, or NOWHERE.
+    queued_at
+        Shape (rows,): the same of the replica for which the plan in force has it wait.
     waiting_tokens
         Prompt tokens of those that are bound to no replica.
     """
@@ -78,6 +80,7 @@ class Lives:
     def __init__(self) -> None:
         self.table = LiveTable()
         self.at: IntArray = np.full(len(self.table.rows), NOWHERE, dtype=np.int64)
+        self.queued_at: IntArray = self.at.copy()
         self.waiting_tokens = 0
         self._lives: dict[str, Life] = {}
         self._waiting: dict[str, Life] = {}
@@ -117,6 +120,8 @@ class Lives:
         if life.row >= len(self.at):
             more = np.full(len(self.table.rows) - len(self.at), NOWHERE, dtype=np.int64)
             self.at = np.concatenate((self.at, more))
+            self.queued_at = np.concatenate((self.queued_at, more))
+        self.queued_at[life.row] = NOWHERE
         self._lives[request.request_id] = life
         self._wait(life)
         return life

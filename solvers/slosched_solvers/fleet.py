@@ -16,15 +16,17 @@ from slosched_solvers.anneal import NO_LIMIT, Anneal
 from slosched_solvers.anneal_kernel import Schedule
 from slosched_solvers.budget import check_budget
 from slosched_solvers.fleet_kernel import anneal_fleet
+from slosched_solvers.fleet_polish import polish
 from slosched_solvers.fleet_queues import Queues, copied
 from slosched_solvers.fleet_rollouts import FleetRollouts
-from slosched_solvers.fleet_starts import Sequences, deal, reorder
+from slosched_solvers.fleet_starts import Sequences, deal
 from slosched_solvers.temperatures import check_temperatures
 
-_NO_SEARCH = Anneal(time_budget_ms=None, move_budget=0)
 _PLACES = 8  # in a queue that are tried for who comes
+_EACH = 16  # requests that are searched over for each engine at least, whatever the horizon
+_FEW = 8  # engines, for which requests are dealt out anew with each plan
 _POLISHED = 8  # queues at most that are searched by themselves
-_START_SHARE = 0.3  # of the budget, for as many of them as it is enough for, before the search
+_START_SHARE = 0.4  # of the budget, by when the search over all queues begins
 _JOINT_SHARE = 0.6  # of the budget, for all queues together; the rest is for each by itself
 
 
@@ -42,7 +44,8 @@ class FleetAnneal:
     acceptance, cooling
         As of `Anneal`.
     horizon
-        Waiting requests to search over, the most urgent; the others follow by arrival.
+        Waiting requests to search over, the most urgent, but at least 16 for each engine; the
+        others follow by arrival.
     seed
         Of the random moves.
     """
@@ -102,8 +105,9 @@ class FleetAnneal:
     def _begun(self, problem: FleetProblem, began: float) -> "_Hunt":
         """Deal requests out, and bring each queue into the best order that takes no search."""
         _check(problem)
-        hunt = _Hunt(problem, self.horizon)
-        hunt.polish(_NO_SEARCH, _POLISHED, self._until(began, _START_SHARE))
+        horizon = max(self.horizon, _EACH * len(problem.snapshot.engines))
+        hunt = _Hunt(problem, horizon)
+        hunt.tidy(self._until(began, _START_SHARE))
         return hunt
 
     def _until(self, began: float, share: float) -> float:
@@ -147,6 +151,7 @@ class _Hunt:
         self._rollouts = FleetRollouts(problem)
         self._bound = self._rollouts.bound
         self._sequences = Sequences(problem.snapshot, self._rollouts.fleet.kind, horizon)
+        self._orders = list(self._sequences)
         self._best = self._best_start()
 
     def search(self, schedule: Schedule, seed: int) -> int:
@@ -156,6 +161,21 @@ class _Hunt:
         queues = copied(self._best)
         rng, of = np.random.default_rng(seed), self._rollouts
         return int(anneal_fleet(of.fleet, queues, self._best, schedule, rng, of.price, of.scratch))
+
+    def tidy(self, until: float) -> None:
+        """Bring queues into better orders without moves: each in turn, as far as time permits.
+
+        Under the clock they take turns from plan to plan: what is kept of the plan before is what
+        was found for the others then.
+        """
+        of, best, sequences = self._rollouts, self._best, self._orders
+        places = np.empty((len(sequences), len(self._snapshot)), dtype=np.int64)
+        for place, sequence in zip(places, sequences, strict=True):
+            place[sequence] = np.arange(len(sequence))
+        engines = len(self._bound)
+        newest = int(self._snapshot.live["serial"].max(initial=0))
+        turn = (np.arange(engines) + newest) % engines
+        polish(of.fleet, best, places, turn, of.price, of.scratch, of.workbench(best), until)
 
     def polish(self, alone: Anneal, most: int, until: float) -> None:
         """Search the costliest queues by themselves; keep what is found where it costs no more.
@@ -193,22 +213,31 @@ class _Hunt:
         return self._rollouts.solution(self._best, moves)
 
     def _best_start(self) -> Queues:
-        """Deal requests out in the sequence that costs least; then each queue has its own order."""
-        of, sequences = self._rollouts, list(self._sequences)
-        made = [self._dealt(sequence) for sequence in sequences]
-        best = min(made, key=lambda queues: float(queues.costs.sum()))
-        places = np.empty((len(sequences), len(self._snapshot)), dtype=np.int64)
-        for place, sequence in zip(places, sequences, strict=True):
-            place[sequence] = np.arange(len(sequence))
-        reorder(of.fleet, best, places, of.price, of.scratch)
-        return best
+        """Deal requests out in the sequence that costs least, or as they were before."""
+        kept = self._sequences.kept()
+        made = []
+        if kept is not None:
+            made.append(self._dealt(kept[1], kept[0]))
+        if kept is None or len(self._bound) <= _FEW:
+            made += [self._dealt(sequence) for sequence in self._orders]
+        return min(made, key=lambda queues: float(queues.costs.sum()))
 
-    def _dealt(self, sequence: IntArray) -> Queues:
-        """Deal requests out in a sequence, each to where the least work is left."""
+    def _dealt(self, sequence: IntArray, kept: Sequence[IntArray] = ()) -> Queues:
+        """Deal requests out in a sequence, each to where the least work is left.
+
+        Parameters
+        ----------
+        kept
+            Who is in which queue already.
+        """
         of = self._rollouts
-        queues = of.queues()
-        loads = of.loads(self._snapshot.bound)
-        deal(of.fleet, queues, sequence, of.work, loads)
+        queues = of.queues(kept)
+        at = self._snapshot.bound
+        if len(kept):
+            at = at.copy()
+            for r, rows in enumerate(kept):
+                at[rows] = r
+        deal(of.fleet, queues, sequence, of.work, of.loads(at))
         of.priced(queues)
         return queues
 

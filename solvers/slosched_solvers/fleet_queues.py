@@ -80,15 +80,11 @@ def run(fleet: Fleet, queues: Queues, r: int, price: Price, scratch: Scratch) ->
     size, settled = queues.sizes[r], fleet.settled[r]
     order = queues.orders[r]
     _gather(fleet, order, size, fleet.kind[r], scratch)
-    waiting = size - settled
     urgent = scratch.by_latest
     _sort(scratch.times[0], settled, size, urgent)
-    for k in range(waiting):
+    for k in range(size - settled):
         scratch.counts[0, urgent[k], PLACE] = k
-    requests = Requests(
-        scratch.counts, scratch.times, urgent[:waiting].reshape((1, waiting)), fleet.limits[r],
-        fleet.latency[r],
-    )  # fmt: skip
+    requests = of_queue(fleet, queues, r, scratch)
     cost = replay(
         requests, 0, scratch.places[:size], scratch.places, settled, FROM_SCRATCH, ALONE, price,
         scratch.first, scratch.finish, scratch.slots, scratch.saved,
@@ -97,6 +93,16 @@ def run(fleet: Fleet, queues: Queues, r: int, price: Price, scratch: Scratch) ->
         queues.first[order[k]], queues.finish[order[k]] = scratch.first[k], scratch.finish[k]
     # A mean over those who are here, as if they were all.
     return cost * size / len(scratch.places) if price.kind == LATENCY else cost
+
+
+@kernel
+def of_queue(fleet: Fleet, queues: Queues, r: int, scratch: Scratch) -> Requests:
+    """Return the requests of the queue that was rolled out last, by their places in it."""
+    waiting = queues.sizes[r] - fleet.settled[r]
+    return Requests(
+        scratch.counts, scratch.times, scratch.by_latest[:waiting].reshape((1, waiting)),
+        fleet.limits[r], fleet.latency[r],
+    )  # fmt: skip
 
 
 @kernel

@@ -11,6 +11,7 @@ from slosched.core.objective import attained
 from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.cost import price
+from slosched_solvers.fleet_polish import Workbench
 from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, begin, run, run_all
 from slosched_solvers.instance import Instance, build, latency_of, limits_of, select
 from slosched_solvers.newcomer_kernel import enter
@@ -78,6 +79,17 @@ class FleetRollouts:
             queues.orders[r, settled[r] : settled[r] + len(rows)] = rows
             queues.sizes[r] += len(rows)
         return queues
+
+    def workbench(self, queues: Queues) -> Workbench:
+        """Return memory for the search of one of some queues."""
+        n = len(self._snapshot)
+        longest = int((queues.sizes - self.fleet.settled).max())
+        order, best, position, before = np.empty((4, n), dtype=np.int64)
+        first, finish, trial_first, trial_finish = np.empty((4, 1, n))
+        return Workbench(
+            order, best, position, before, first, finish, trial_first, trial_finish,
+            checkpoints(1, longest, len(self.scratch.slots.row)),
+        )  # fmt: skip
 
     def priced(self, queues: Queues) -> float:
         """Roll queues out, note what each costs, and return the sum."""

@@ -1,14 +1,14 @@
 """Starts for the queues of several engines: dealt out by work, each in the best of some orders."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from slosched.core.fleet import NOWHERE, FleetSnapshot
 from slosched.core.snapshot import UNRANKED, Snapshot
 from slosched.core.types import BoolArray, FloatArray, IntArray
-from slosched_solvers.cost import Price
-from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, run
+from slosched_solvers.fleet_queues import Fleet, Queues
 from slosched_solvers.kernel import kernel
 
 
@@ -40,10 +40,27 @@ class Sequences:
         kept = np.zeros(len(rows), dtype=np.bool_)
         kept[np.lexsort((slack, hopeless))[:horizon]] = True
         self.searched, self.others = rows[kept], rows[~kept]
-        self._live = live[kept]
+        self._live, self._engines = live[kept], len(kind)
+        queued = snapshot.queued
+        self._queued = None if queued is None else queued[self.searched]
         self._service: FloatArray = service[kept]
         self._slack: FloatArray = slack[kept]
         self._hopeless: BoolArray = hopeless[kept]
+
+    def kept(self) -> tuple[list[IntArray], IntArray] | None:
+        """Return who waited for each engine before, in order, and who is new.
+
+        None where there was no plan, or most of those who wait are new.
+        """
+        if self._queued is None:
+            return None
+        new = self._queued == NOWHERE
+        if 2 * new.sum() > len(new):
+            return None
+        by_place = np.lexsort((self._live["rank"], self._queued))
+        ends = np.searchsorted(self._queued[by_place], np.arange(self._engines + 1))
+        rows = self.searched[by_place]
+        return [rows[low:high] for low, high in pairwise(ends)], self.searched[new]
 
     def __iter__(self) -> Iterator[IntArray]:
         rank = self._live["rank"]
@@ -82,30 +99,3 @@ def deal(
         loads[chosen] = soonest
         queues.orders[chosen, queues.sizes[chosen]] = i
         queues.sizes[chosen] += 1
-
-
-@kernel
-def reorder(fleet: Fleet, queues: Queues, places: IntArray, price: Price, scratch: Scratch) -> None:
-    """Bring each queue into the order that costs least of some.
-
-    Parameters
-    ----------
-    queues
-        With their costs.
-    places
-        Shape (orders, n): place of each row in each order; of who waits in a queue.
-    """
-    for r in range(len(queues.sizes)):
-        settled, size = fleet.settled[r], queues.sizes[r]
-        order = queues.orders[r]
-        if size - settled < 2:
-            continue
-        best = order[settled:size].copy()
-        for k in range(len(places)):
-            rows = best[np.argsort(places[k][best])]
-            order[settled:size] = rows
-            cost = run(fleet, queues, r, price, scratch)
-            if cost < queues.costs[r]:
-                queues.costs[r] = cost
-                best = rows
-        order[settled:size] = best

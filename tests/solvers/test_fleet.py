@@ -122,6 +122,36 @@ def test_more_than_it_searches_over() -> None:
     assert np.isfinite(found.finish).all()
 
 
+def test_what_was_planned_before_is_kept_by_many_engines() -> None:
+    """With no time for anything else, those who wait stay where they were, as they were."""
+    snapshot = waiting(60, slots=1, e2e=5.0, latencies=[LATENCY] * 12)
+    engines = np.arange(60) % 12
+    snapshot.live["rank"] = np.arange(60) // 12
+    queued = np.where(np.arange(60) < 55, engines, NOWHERE)
+    kept = FleetSnapshot(0.0, snapshot.live, snapshot.bound, snapshot.engines, queued)
+    at_once = FleetAnneal(time_budget_ms=1e-6)
+    found = at_once.solve(FleetProblem(kept, Objective()))
+    for r, queue in enumerate(found.queues):
+        before = list(range(r, 55, 12))
+        assert [i for i in queue.tolist() if i < 55] == before
+    assert sorted(np.concatenate(found.queues).tolist()) == list(range(60))
+    searched = SOLVER.solve(FleetProblem(kept, Objective()))
+    assert searched.cost <= found.cost + 1e-9
+
+
+def test_engines_about_as_fast_are_of_a_kind_and_priced_by_their_own_speed() -> None:
+    """More speeds than there are kinds: law 7 still holds for each engine by itself."""
+    latencies = [LATENCY.slower(1.0 + 0.003 * r + (r % 3)) for r in range(40)]
+    snapshot = waiting(120, slots=2, e2e=2.0, latencies=latencies)
+    found = SOLVER.solve(FleetProblem(snapshot, Objective()))
+    assert sorted(np.concatenate(found.queues).tolist()) == list(range(120))
+    for r, rows in enumerate(found.queues):
+        if len(rows):
+            first, finish = rollout_reference(build(snapshot.at(r, rows)), np.arange(len(rows)))
+            np.testing.assert_allclose(found.first[rows], first, rtol=1e-9)
+            np.testing.assert_allclose(found.finish[rows], finish, rtol=1e-9)
+
+
 def test_the_same_seed_gives_the_same_plan() -> None:
     """Law 4."""
     snapshot = waiting(30, slots=2, e2e=1.5, latencies=[LATENCY, SLOW, LATENCY])
@@ -162,9 +192,9 @@ def test_who_is_in_no_queue_is_never_served() -> None:
 
 @given(fleets())
 def test_who_comes_adds_what_it_costs_at_its_best_place(snapshot: FleetSnapshot) -> None:
-    """Beside all places in all queues, each priced by itself."""
+    """Beside all places in all queues, each priced by itself; of more than nine it tries some."""
     waiting = np.flatnonzero(snapshot.bound == NOWHERE)
-    if not len(waiting):
+    if not 0 < len(waiting) <= 9:
         return
     newcomer, engines = waiting[-1:], len(snapshot.engines)
     problem = FleetProblem(snapshot, Objective())
