@@ -1,6 +1,6 @@
 """The mix scaled to many replicas: as many copies of its requests, in the same time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -22,12 +22,14 @@ def served(mix: Mix, seed: int) -> float:
 
 
 def scaled(
-    mix: Mix, copies: int, load: float, seed: int, *, together: bool = True
+    mix: Mix, copies: Iterable[int], load: float, seed: int, *, together: bool = True
 ) -> list[TracedRequest]:
-    """Return the requests of so many replicas.
+    """Return the requests of some replicas, one of which is a copy of the mix.
 
     Parameters
     ----------
+    copies
+        Numbers of the copies; one is the same whichever others there are.
     load
         Of what each replica can serve, in the mean over the trace.
     together
@@ -39,9 +41,9 @@ def scaled(
     first, last = trace[0].request.arrival, trace[-1].request.arrival
     pace = (len(trace) - 1) / (last - first) / (load * served(mix, seed))
     span = (last - first) * pace * len(trace) / (len(trace) - 1)
-    rng = np.random.default_rng([seed, copies])
     made: list[TracedRequest] = []
-    for copy in range(copies):
+    for copy in copies:
+        rng = np.random.default_rng([seed, copy])
         at = np.array([(t.request.arrival - first) * pace for t in trace])
         if together:
             at += rng.uniform(0.0, _APART_S, len(trace))
