@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 from time import monotonic
 from typing import Literal
 
@@ -23,6 +23,7 @@ from slosched_solvers.fleet_starts import Sequences, deal
 from slosched_solvers.temperatures import check_temperatures
 
 _PLACES = 8  # in a queue that are tried for who comes
+_TRIED = 8  # engines that are: those that would be done first
 _EACH = 16  # requests that are searched over for each engine at least, whatever the horizon
 _FEW = 8  # engines, for which requests are dealt out anew with each plan
 _POLISHED = 8  # queues at most that are searched by themselves
@@ -97,9 +98,15 @@ class FleetAnneal:
         _check(problem)
         rollouts = FleetRollouts(problem)
         entered, added = rollouts.queues(queues), 0.0
-        rollouts.priced(entered)
+        entered.costs[:] = nan
+        at = problem.snapshot.bound.copy()
+        for r, queue in enumerate(queues):
+            at[queue] = r
         for row in newcomers.tolist():
-            added = rollouts.enter(entered, row, _PLACES)
+            engines = np.argsort(rollouts.done(row, at), kind="stable")[:_TRIED]
+            before = entered.sizes.copy()
+            added = rollouts.enter(entered, row, engines, _PLACES)
+            at[row] = int(np.flatnonzero(entered.sizes != before)[0])
         return added
 
     def _begun(self, problem: FleetProblem, began: float) -> "_Hunt":

@@ -65,6 +65,10 @@ class FleetRollouts:
         work = self.work[self.fleet.kind[engines], rows] * self.fleet.pace[engines]
         return np.bincount(engines, weights=work, minlength=len(self.bound)).astype(np.float64)
 
+    def done(self, row: int, at: IntArray) -> FloatArray:
+        """Seconds after which each engine would be done with a request, behind all that it has."""
+        return self.loads(at) + self.work[self.fleet.kind, row] * self.fleet.pace
+
     def queues(self, waiting: Sequence[IntArray] = ()) -> Queues:
         """Return queues that are not rolled out: those that are bound, and then who waits."""
         replicas, n = len(self.bound), len(self._snapshot)
@@ -95,9 +99,9 @@ class FleetRollouts:
         """Roll queues out, note what each costs, and return the sum."""
         return float(run_all(self.fleet, queues, self.price, self.scratch))
 
-    def enter(self, queues: Queues, row: int, places: int) -> float:
-        """Put a request where it costs least; return what it adds."""
-        return float(enter(self.fleet, queues, row, self.price, self.scratch, places))
+    def enter(self, queues: Queues, row: int, engines: IntArray, places: int) -> float:
+        """Put a request where it costs least of some engines; return what it adds."""
+        return float(enter(self.fleet, queues, row, engines, self.price, self.scratch, places))
 
     def solution(self, queues: Queues, moves: int) -> FleetSolution:
         """Roll queues out, and describe them."""
