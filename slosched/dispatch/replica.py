@@ -2,7 +2,6 @@
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import Literal
 
 from slosched.core.fleet import Engine
@@ -13,7 +12,8 @@ from slosched.dispatch.reading import Others, Reading
 State = Literal["ready", "draining", "away"]
 
 _REMEMBERED = 256  # steps
-_ENOUGH = 16  # of them, before they count
+_ENOUGH = 32  # of them, before they count
+_QUANTILE = 0.25  # of them, that counts
 _SLOWEST = 20.0
 _READINGS = 2  # in all of which a request shows that is not ours
 
@@ -97,7 +97,8 @@ class Replica:
     def slower(self) -> float:
         """How many times as long its steps take as its latency model has them."""
         if self._slower is None:
-            self._slower = min(max(median(self._ratios), 1 / _SLOWEST), _SLOWEST)
+            seen = sorted(self._ratios)[int(_QUANTILE * len(self._ratios))]
+            self._slower = min(max(seen, 1 / _SLOWEST), _SLOWEST)
         return self._slower
 
     @property
@@ -147,7 +148,8 @@ class Replica:
     def saw_step(self, seconds: float, sequences: int, context_tokens: int) -> None:
         """Learn how fast it is from the time between two tokens of one request.
 
-        Of many, some were made longer by prompts; the median is that of steps that decode.
+        Of many, some were made longer by prompts, in bursts most; the lower quartile is that of
+        steps that decode.
         """
         expected = self.latency.step(0, sequences, context_tokens)
         self._ratios.append(seconds / expected)

@@ -362,6 +362,18 @@ def test_a_class_of_which_nothing_is_known_is_tried() -> None:
     assert not job.admits()
 
 
+def test_steps_that_compute_prompts_do_not_make_a_replica_slow() -> None:
+    """Two thirds of them, as in a burst, take ten times as long."""
+    queue = dispatcher(slower=(1.0,))
+    queue.submit(request(0))
+    queue.release()
+    step, now = LATENCY.step(0, 1, 20), 0.0
+    for token in range(1, 600):
+        now += step * (1.3 if token % 24 == 0 else 13.0)
+        queue.on_token("r0", token, now)
+    assert 1.25 < queue.replicas[0].slower < 1.35
+
+
 def test_the_mean_step_of_a_whole_answer_says_nothing_of_how_fast_a_replica_is() -> None:
     """Who hears of ends alone sees steps that compute others' prompts in it, too."""
     queue = dispatcher(slower=(1.0,))
