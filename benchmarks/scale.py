@@ -15,7 +15,7 @@ from slosched.whatif.queue import Queued, serve
 ASSIGNMENTS = ("planned", "fewest_outstanding", "power_of_two")
 REPLICAS = (5, 10, 20, 50, 100, 200)
 LOADS = (0.9, 1.2)
-SHARDS = ((100, 2), (200, 4), (200, 8))  # replicas, queues
+SHARDS = ((50, 5), (100, 2), (200, 4), (200, 8))  # replicas, queues
 _SHARINGS = ("hash", "round_robin", "least_loaded")
 _POINTS = 2.0
 _FEW, _MANY = 5, 50
@@ -85,7 +85,8 @@ def _cases(sizes: list[int], loads: list[float], *, shards: bool) -> Iterator[Ca
                 yield Case(size, load, together=False)
     for size, k in SHARDS if shards else ():
         if size in sizes:
-            for sharing in _SHARINGS:
+            yield from (Case(size, load, shards=k) for load in loads)
+            for sharing in _SHARINGS[1:]:
                 yield Case(size, loads[0], shards=k, sharing=sharing)
 
 

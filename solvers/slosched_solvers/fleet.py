@@ -27,8 +27,9 @@ _TRIED = 8  # engines that are: those that would be done first
 _EACH = 16  # requests that are searched over for each engine at least, whatever the horizon
 _FEW = 8  # engines, for which requests are dealt out anew with each plan
 _POLISHED = 8  # queues at most that are searched by themselves
-_START_SHARE = 0.4  # of the budget, by when the search over all queues begins
-_JOINT_SHARE = 0.6  # of the budget, for all queues together; the rest is for each by itself
+_START_SHARE = 0.7  # of the budget, by when the search over all queues begins at the latest
+_JOINT_SHARE = 0.6  # of what is left then, for all together; the rest is for each by itself
+_BLINK_MS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,10 @@ class FleetAnneal:
         """
         began = monotonic()
         hunt = self._begun(problem, began)
-        moves = hunt.search(self._schedule(began), self.seed)
+        ends = self._until(began, 1.0)
+        moves = hunt.search(self._schedule(ends), self.seed)
         engines = min(len(problem.snapshot.engines), _POLISHED)
-        hunt.polish(self._alone(engines), engines, self._until(began, 1.0))
+        hunt.polish(self._alone(engines, ends), engines, ends)
         return hunt.solution(moves)
 
     def start(self, problem: FleetProblem) -> FleetSolution:
@@ -122,20 +124,19 @@ class FleetAnneal:
         budget = self.time_budget_ms
         return inf if budget is None else began + share * budget / 1e3
 
-    def _schedule(self, began: float) -> Schedule:
+    def _schedule(self, ends: float) -> Schedule:
         """Return how long, and how boldly, all queues are searched together."""
-        moves = self.move_budget
+        moves, now = self.move_budget, monotonic()
         made = NO_LIMIT if moves is None else round(_JOINT_SHARE * moves)
-        until = self._until(began, _JOINT_SHARE)
+        until = now + _JOINT_SHARE * (ends - now)
         return Schedule(until, made, self.acceptance, self.cooling, restarts=1)
 
-    def _alone(self, engines: int) -> Anneal:
+    def _alone(self, engines: int, ends: float) -> Anneal:
         """Return what searches one queue by itself."""
-        share = (1.0 - _JOINT_SHARE) / engines
-        budget, moves = self.time_budget_ms, self.move_budget
+        moves, left_ms = self.move_budget, 1e3 * (ends - monotonic())
         return Anneal(
-            time_budget_ms=None if budget is None else share * budget,
-            move_budget=None if moves is None else round(share * moves),
+            time_budget_ms=None if ends == inf else max(left_ms / engines, _BLINK_MS),
+            move_budget=None if moves is None else round((1.0 - _JOINT_SHARE) / engines * moves),
             acceptance=self.acceptance,
             cooling=self.cooling,
             seed=self.seed,
