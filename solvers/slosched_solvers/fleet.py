@@ -40,6 +40,9 @@ class FleetAnneal:
     ----------
     time_budget_ms
         Wall-clock time for a plan, of one core; None if only moves count.
+    per_engine_ms
+        The same for each engine, where that comes to more: before many, all queues are to be put
+        in order within one plan.
     move_budget
         Queues and orders to try; None if only time counts. With moves alone a result depends on
         the seed and nothing else.
@@ -54,6 +57,7 @@ class FleetAnneal:
 
     kind: Literal["fleet_anneal"] = "fleet_anneal"
     time_budget_ms: float | None = 20.0
+    per_engine_ms: float = 0.3
     move_budget: int | None = None
     acceptance: float = 0.001
     cooling: float = 0.85
@@ -62,6 +66,8 @@ class FleetAnneal:
 
     def __post_init__(self) -> None:
         check_budget(self.time_budget_ms, self.move_budget)
+        if not 0 <= self.per_engine_ms < inf:
+            raise ValueError(f"per_engine_ms must not be negative, got {self.per_engine_ms}")
         check_temperatures(self.acceptance, self.cooling)
         if self.horizon < 2:
             raise ValueError(f"horizon must be at least 2, got {self.horizon}")
@@ -77,10 +83,11 @@ class FleetAnneal:
         """
         began = monotonic()
         hunt = self._begun(problem, began)
-        ends = self._until(began, 1.0)
+        engines = len(problem.snapshot.engines)
+        ends = self._until(began, engines)
         moves = hunt.search(self._schedule(ends), self.seed)
-        engines = min(len(problem.snapshot.engines), _POLISHED)
-        hunt.polish(self._alone(engines, ends), engines, ends)
+        alone = min(engines, _POLISHED)
+        hunt.polish(self._alone(alone, ends), alone, ends)
         return hunt.solution(moves)
 
     def start(self, problem: FleetProblem) -> FleetSolution:
@@ -114,15 +121,16 @@ class FleetAnneal:
     def _begun(self, problem: FleetProblem, began: float) -> "_Hunt":
         """Deal requests out, and bring each queue into the best order that takes no search."""
         _check(problem)
-        horizon = max(self.horizon, _EACH * len(problem.snapshot.engines))
-        hunt = _Hunt(problem, horizon)
-        hunt.tidy(self._until(began, _START_SHARE))
+        engines = len(problem.snapshot.engines)
+        hunt = _Hunt(problem, max(self.horizon, _EACH * engines))
+        hunt.tidy(self._until(began, engines, _START_SHARE))
         return hunt
 
-    def _until(self, began: float, share: float) -> float:
+    def _until(self, began: float, engines: int, share: float = 1.0) -> float:
         """Return when a share of the budget is used up, on the monotonic clock."""
-        budget = self.time_budget_ms
-        return inf if budget is None else began + share * budget / 1e3
+        if self.time_budget_ms is None:
+            return inf
+        return began + share * max(self.time_budget_ms, self.per_engine_ms * engines) / 1e3
 
     def _schedule(self, ends: float) -> Schedule:
         """Return how long, and how boldly, all queues are searched together."""

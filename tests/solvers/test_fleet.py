@@ -129,7 +129,7 @@ def test_what_was_planned_before_is_kept_by_many_engines() -> None:
     snapshot.live["rank"] = np.arange(60) // 12
     queued = np.where(np.arange(60) < 55, engines, NOWHERE)
     kept = FleetSnapshot(0.0, snapshot.live, snapshot.bound, snapshot.engines, queued)
-    at_once = FleetAnneal(time_budget_ms=1e-6)
+    at_once = FleetAnneal(time_budget_ms=1e-6, per_engine_ms=0.0)
     found = at_once.solve(FleetProblem(kept, Objective()))
     for r, queue in enumerate(found.queues):
         before = list(range(r, 55, 12))
@@ -167,7 +167,14 @@ def test_what_it_cannot_do() -> None:
     nowhere = FleetSnapshot(0.0, snapshot.live, snapshot.bound, [])
     with pytest.raises(ValueError, match="an engine at least"):
         SOLVER.solve(FleetProblem(nowhere, Objective()))
-    for wrong in ({"time_budget_ms": None}, {"move_budget": -1}, {"horizon": 1}, {"seed": -1}):
+    for wrong in (
+        {"time_budget_ms": None},
+        {"per_engine_ms": -1.0},
+        {"per_engine_ms": np.inf},
+        {"move_budget": -1},
+        {"horizon": 1},
+        {"seed": -1},
+    ):
         with pytest.raises(ValueError, match="must"):
             FleetAnneal(**wrong)  # type: ignore[arg-type]
 

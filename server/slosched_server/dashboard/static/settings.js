@@ -4,6 +4,7 @@ import { element, write } from "./words.js";
 
 const HINTS = {
   time_budget_ms: "Milliseconds for a plan; empty for moves alone.",
+  per_engine_ms: "The same for each replica, where that is more.",
   move_budget: "Changes to try for a plan; empty for time alone.",
   acceptance: "Of a worse order at the start, 0 to 1.",
   cooling: "Temperature's factor from level to level, 0 to 1.",
