@@ -10,13 +10,14 @@ from common import Json, Measure, Quick, Seed, at_least, finish, note, run
 from mix import Mix, Traces, settings
 from scaled import scaled
 
+from slosched.sim.fleet import Sharing
 from slosched.whatif.queue import Queued, serve
 
 ASSIGNMENTS = ("planned", "fewest_outstanding", "power_of_two")
 REPLICAS = (5, 10, 20, 50, 100, 200)
 LOADS = (0.9, 1.2)
 SHARDS = ((50, 5), (100, 2), (200, 4), (200, 8))  # replicas, queues
-_SHARINGS = ("hash", "round_robin", "least_loaded")
+_SHARINGS: tuple[Sharing, ...] = ("hash", "round_robin", "least_loaded")
 _POINTS = 2.0
 _FEW, _MANY = 5, 50
 
@@ -29,7 +30,7 @@ class Case:
     load: float
     assignment: str = "planned"
     shards: int = 1
-    sharing: str = "hash"
+    sharing: Sharing = "hash"
     together: bool = True
     first: int = 0  # of the copies of the mix
 
@@ -99,7 +100,7 @@ def _run(case: Case, mix: Mix, seed: int, budget: float | None) -> dict[str, Any
         overrides.append(f"fleet.assignment.solver.time_budget_ms={budget:g}")
     copies = range(case.first, case.first + case.replicas)
     trace = scaled(mix, copies, case.load, seed, together=case.together)
-    queued = Queued(case.replicas, case.shards, case.sharing, measured=True)  # type: ignore[arg-type]  # one of these
+    queued = Queued(case.replicas, case.shards, case.sharing, measured=True)
     records, said = serve(queued, settings(overrides), trace)
     age = records.plan_age
     return {

@@ -108,14 +108,9 @@ class FleetAnneal:
         rollouts = FleetRollouts(problem)
         entered, added = rollouts.queues(queues), 0.0
         entered.costs[:] = nan
-        at = problem.snapshot.bound.copy()
-        for r, queue in enumerate(queues):
-            at[queue] = r
         for row in newcomers.tolist():
-            engines = np.argsort(rollouts.done(row, at), kind="stable")[:_TRIED]
-            before = entered.sizes.copy()
+            engines = np.argsort(rollouts.done(row, entered), kind="stable")[:_TRIED]
             added = rollouts.enter(entered, row, engines, _PLACES)
-            at[row] = int(np.flatnonzero(entered.sizes != before)[0])
         return added
 
     def _begun(self, problem: FleetProblem, began: float) -> "_Hunt":
@@ -248,12 +243,7 @@ class _Hunt:
         """
         of = self._rollouts
         queues = of.queues(kept)
-        at = self._snapshot.bound
-        if len(kept):
-            at = at.copy()
-            for r, rows in enumerate(kept):
-                at[rows] = r
-        deal(of.fleet, queues, sequence, of.work, of.loads(at))
+        deal(of.fleet, queues, sequence, of.work, of.loads(queues))
         of.priced(queues)
         return queues
 
@@ -262,7 +252,4 @@ class _Hunt:
         if not len(rows):
             return
         of, best = self._rollouts, self._best
-        at = self._snapshot.bound.copy()
-        for r, bound in enumerate(self._bound):
-            at[best.orders[r, len(bound) : best.sizes[r]]] = r
-        deal(of.fleet, best, rows, of.work, of.loads(at))
+        deal(of.fleet, best, rows, of.work, of.loads(best))

@@ -39,8 +39,8 @@ def polish(
     scratch: Scratch,
     bench: Workbench,
     until: float,
-) -> int:
-    """Bring queues into better orders, one after the other; return how many it had time for.
+) -> None:
+    """Bring queues into better orders, one after the other, as many as there is time for.
 
     Parameters
     ----------
@@ -55,13 +55,12 @@ def polish(
     """
     for k in range(len(turn)):
         if until < np.inf and monotonic() >= until:
-            return k
+            return
         r = turn[k]
         if queues.sizes[r] - fleet.settled[r] < 2:
             continue
         _reorder(fleet, queues, r, places, price, scratch)
         _discard(fleet, queues, r, price, scratch, bench, until)
-    return len(turn)
 
 
 @kernel

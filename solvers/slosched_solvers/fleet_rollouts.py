@@ -58,16 +58,19 @@ class FleetRollouts:
         """Roll one engine's queue out, whose times are written, and price it."""
         return float(run(self.fleet, queues, r, self.price, self.scratch))
 
-    def loads(self, at: IntArray) -> FloatArray:
-        """Seconds of work that each engine has to do, given at which each row is, or at NOWHERE."""
+    def loads(self, queues: Queues) -> FloatArray:
+        """Seconds of work that each engine has to do."""
+        at = np.full(len(self._snapshot), NOWHERE, dtype=np.int64)
+        for r, size in enumerate(queues.sizes.tolist()):
+            at[queues.orders[r, :size]] = r
         rows = np.flatnonzero(at != NOWHERE)
         engines = at[rows]
         work = self.work[self.fleet.kind[engines], rows] * self.fleet.pace[engines]
         return np.bincount(engines, weights=work, minlength=len(self.bound)).astype(np.float64)
 
-    def done(self, row: int, at: IntArray) -> FloatArray:
+    def done(self, row: int, queues: Queues) -> FloatArray:
         """Seconds after which each engine would be done with a request, behind all that it has."""
-        return self.loads(at) + self.work[self.fleet.kind, row] * self.fleet.pace
+        return self.loads(queues) + self.work[self.fleet.kind, row] * self.fleet.pace
 
     def queues(self, waiting: Sequence[IntArray] = ()) -> Queues:
         """Return queues that are not rolled out: those that are bound, and then who waits."""
