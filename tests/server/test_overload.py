@@ -39,7 +39,8 @@ def test_who_would_be_late_is_served_as_another_class_and_told() -> None:
                 assert got.headers["x-slosched-downgraded-from"] == "interactive"
             await asyncio.gather(*before)
             [seen] = [seen for seen in engine.seen if b"late" in seen.body]
-            assert orjson.loads(seen.body)["vllm_xargs"]["slosched_class"] == "batch"
+            xargs = orjson.loads(seen.body)["vllm_xargs"]
+            assert xargs == {"slosched_class": "batch", "slosched_e2e_ms": 30_000}
             async with client.get("/metrics") as got:
                 page = await got.read()
             name = b"slosched_requests_downgraded_total"
