@@ -1,4 +1,4 @@
-"""Definitions of the kinds that a cluster gets from other projects: names and versions, no rules.
+"""Definitions of kinds that the control plane does not bring along: names and versions, no rules.
 
 What fields may hold is for the schemas of tests/deploy.
 """
@@ -31,4 +31,6 @@ def definition(group: str, version: str, kind: str, plural: str) -> Object:
 DEFINITIONS = (
     definition("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools"),
     definition("llm-d.ai", "v1alpha2", "InferenceObjective", "inferenceobjectives"),
+    # Newer control planes have it, and a controller that writes it; here tests do.
+    definition("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
 )

@@ -49,6 +49,8 @@ def api_server(binaries: Path, certificates: Certificates, address: str) -> list
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={account_certificate}",
         f"--service-account-signing-key-file={account_key}",
+        # In favour of v1, which tests define: one group cannot be of both kinds.
+        "--runtime-config=discovery.k8s.io/v1beta1=false",
         # Tokens as they are since 1.21: of one pod, and with an end.
         "--feature-gates=BoundServiceAccountTokenVolume=true",
         f"--default-not-ready-toleration-seconds={NODE_EVICTED_S}",

@@ -65,6 +65,7 @@ async def _check_rights(running: Pool) -> None:
         lease = ("coordination.k8s.io", "leases")
         assert rules == {
             *(("", "pods", verb) for verb in ("list", "watch")),
+            *(("discovery.k8s.io", "endpointslices", verb) for verb in ("list", "watch")),
             *(
                 ("inference.networking.k8s.io", "inferencepools", "vllm", verb)
                 for verb in ("list", "watch")

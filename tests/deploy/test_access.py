@@ -2,7 +2,7 @@
 
 import pytest
 
-from slosched_server.kubernetes.kinds import LEASES, OBJECTIVES, PODS, POOLS, Kind
+from slosched_server.kubernetes.kinds import LEASES, OBJECTIVES, PODS, POOLS, SLICES, Kind
 from tests.deploy.manifests import EVERYTHING, OVERLAYS, of_kind, rendered
 
 
@@ -20,7 +20,7 @@ def test_rights_are_to_look_and_to_hold_one_lease(overlay: str) -> None:
     }
     mine = [f"slosched-picker-{pool}"]
     assert granted == {
-        **{right: None for kind in (PODS, *OBJECTIVES) for right in _looking_at(kind)},
+        **{right: None for kind in (PODS, SLICES, *OBJECTIVES) for right in _looking_at(kind)},
         **{right: [pool] for right in _looking_at(POOLS)},
         (LEASES.group, LEASES.plural, "create"): None,
         (LEASES.group, LEASES.plural, "get"): mine,

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from slosched_server.kubernetes.kinds import LEASES, OBJECTIVES, PODS, POOLS, Kind
+from slosched_server.kubernetes.kinds import LEASES, OBJECTIVES, PODS, POOLS, SLICES, Kind
 
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)/namespaces/(?P<namespace>[^/]+)"
@@ -30,6 +30,8 @@ class FakeApi:
     ----------
     kinds
         What it has; anything else is not found.
+    forbidden
+        Of these, what nobody may see.
     asked
         Each request that came: method, path and query.
     failures
@@ -47,7 +49,8 @@ class FakeApi:
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, token: str = "") -> None:
-        self.kinds: set[Kind] = {PODS, POOLS, LEASES, *OBJECTIVES}
+        self.kinds: set[Kind] = {PODS, SLICES, POOLS, LEASES, *OBJECTIVES}
+        self.forbidden: set[Kind] = set()
         self.asked: list[tuple[str, str, Mapping[str, str]]] = []
         self.failures = 0
         self.delay_s = 0.0
@@ -125,6 +128,8 @@ class FakeApi:
             return refused
         if match is None or kind not in self.kinds:
             return _status(404, "the server could not find the requested resource")
+        if kind in self.forbidden:
+            return _status(403, f"{kind.called} is forbidden")
         namespace, name = match["namespace"], match["name"]
         if request.method == "GET" and name is None:
             if "watch" in request.query:
@@ -155,7 +160,10 @@ class FakeApi:
     def _one(self, method: str, key: tuple[Kind, str, str], body: Json) -> web.Response:
         old = self._objects.get(key)
         if method == "POST":
-            return _status(409, "AlreadyExists") if old else self._store(key, body)
+            if old is not None:
+                return _status(409, "AlreadyExists")
+            body["metadata"]["uid"] = f"uid-{self._version}"
+            return self._store(key, body)
         if old is None:
             return _status(404, "not found")
         said = body.get("metadata", {}).get("resourceVersion")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from slosched_server.kubernetes.api import Api
-from slosched_server.kubernetes.kinds import OBJECTIVES, PODS, POOLS, Kind
+from slosched_server.kubernetes.kinds import OBJECTIVES, PODS, POOLS, SLICES, Kind
 
 NAMESPACE = "models"
 POOL = "llama"
@@ -37,6 +37,18 @@ def pod(
 def status(ip: str, *, ready: bool) -> Json:
     said = {"type": "Ready", "status": str(ready)}
     return {"phase": "Running", "podIP": ip, "conditions": [said]}
+
+
+def endpoint_slice(name: str, uid: str, **conditions: bool) -> Json:
+    """Make a slice of one Pod, whose uid it is: `serving=False`."""
+    target = {"kind": "Pod", "namespace": NAMESPACE, "name": name, "uid": uid}
+    return {
+        "apiVersion": f"{SLICES.group}/{SLICES.version}",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"vllm-{name}"},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": target}],
+    }
 
 
 def pool(labels: dict[str, str] | None = None, ports: Sequence[int] = (8000,)) -> Json:

@@ -9,11 +9,12 @@ import structlog
 from slosched_server.control import Control
 from slosched_server.kubernetes.api import Api
 from slosched_server.kubernetes.complaints import Complaints
-from slosched_server.kubernetes.kinds import OBJECTIVES, PODS, POOLS
+from slosched_server.kubernetes.kinds import OBJECTIVES, PODS, POOLS, SLICES
 from slosched_server.kubernetes.objectives import Objectives
 from slosched_server.kubernetes.pods import engines, is_serving, unknown_annotations
 from slosched_server.kubernetes.pool import Pool, read_pool
 from slosched_server.kubernetes.replicas import Replicas
+from slosched_server.kubernetes.slices import withheld
 from slosched_server.kubernetes.watch import Tally, Watch, WatchTimes
 from slosched_server.members import Members
 from slosched_server.rules import Rules
@@ -28,6 +29,10 @@ class Cluster:
 
     Whatever changes, all is looked at again: where the objects are the same in the end, so are
     replicas and classes, whichever way they came there.
+
+    A Pod serves if it says so itself and no EndpointSlice denies it: watches of both may lag, and
+    whichever is the first to say that it goes is believed. Slices are not waited for: where there
+    are none, or none may be seen, Pods say enough.
 
     Parameters
     ----------
@@ -68,6 +73,7 @@ class Cluster:
             Watch(api, kind, namespace, self._dirty.set, times=times, tally=self.tally)
             for kind in OBJECTIVES
         ]
+        self._slices = Watch(api, SLICES, namespace, self._dirty.set, times=times, tally=self.tally)
         self._objectives = Objectives(pool)
         self._replicas = Replicas(control.source)
         self._pool: Pool | None = None
@@ -90,7 +96,7 @@ class Cluster:
     async def run(self) -> None:
         """Keep all as the cluster has it until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for watch in (self._pools, *self._objects):
+            for watch in (self._pools, *self._objects, self._slices):
                 group.create_task(watch.run())
             while True:
                 await self._dirty.wait()
@@ -155,10 +161,12 @@ class Cluster:
             return  # what was known stays until more is known
         wrong: dict[str, str] = {}
         members, taken = [], self._members.urls
+        denied = withheld(self._slices.objects.values())
         for name, pod in sorted(self._pods.objects.items()):
             if unknown := unknown_annotations(pod):
                 wrong[name] = f"unknown: {', '.join(unknown)}"
-            for engine in engines(pod, self._pool.ports) if is_serving(pod) else ():
+            serves = is_serving(pod) and pod["metadata"].get("uid") not in denied
+            for engine in engines(pod, self._pool.ports) if serves else ():
                 member, reason = self._replicas.make(engine, engine.called(taken))
                 members.append(member)
                 if reason:

@@ -38,6 +38,7 @@ class Kind:
 
 
 PODS = Kind("", "v1", "pods")
+SLICES = Kind("discovery.k8s.io", "v1", "endpointslices")
 LEASES = Kind("coordination.k8s.io", "v1", "leases")
 POOLS = Kind("inference.networking.k8s.io", "v1", "inferencepools")
 # Gateway API Inference Extension had them first, llm-d's router has them now. Of two objects of one

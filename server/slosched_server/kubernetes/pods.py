@@ -1,10 +1,4 @@
-"""Pods as replicas: which of them take part, where, and how each differs from the others.
-
-Pods say all that there is to know: EndpointSlices are made from them by a controller, somewhat
-later, and only for Services, which a pool has none of. Their conditions `serving` and `terminating`
-are a Pod's readiness and its `deletionTimestamp`; annotations they do not have. So they are not
-read, and the picker needs no right to.
-"""
+"""Pods as replicas: which of them take part, where, and how each differs from the others."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
