@@ -25,6 +25,7 @@ from slosched.dispatch.queues import Queues
 from slosched.dispatch.reading import Reading
 from slosched.dispatch.reasons import ReasonsJob
 from slosched.dispatch.replica import Replica, State
+from slosched.dispatch.roster import Roster
 from slosched.dispatch.view import View, view
 from slosched.planner import Fixed
 from slosched.planner.expectations import Ended
@@ -76,9 +77,7 @@ class Dispatcher:
         self._counters = Counters(fairness or Fairness())
         self._lives, self._queues = Lives(), Queues()
         self._binder = Binder(self._lives, self._queues, self._counters)
-        self._replicas: dict[str, Replica] = {}
-        self._ready: tuple[Replica, ...] | None = None  # to be found anew
-        self._added = 0  # replicas, ever
+        self._roster = Roster()
         self._changed = False  # since the newest job was made
         self._live_of: Counter[str] = Counter()  # requests, by class
         self._ended_of: Counter[str] = Counter()  # answers
@@ -104,23 +103,17 @@ class Dispatcher:
     @property
     def replicas(self) -> Sequence[Replica]:
         """All that were ever added and not removed, in that order."""
-        return tuple(self._replicas.values())
+        return self._roster.all
 
     @property
     def ready(self) -> Sequence[Replica]:
         """Those that get requests."""
-        if self._ready is None:
-            self._ready = tuple(r for r in self._replicas.values() if r.state == "ready")
-        return self._ready
+        return self._roster.ready
 
     def add_replica(self, replica: Replica) -> None:
         """Let a replica take part; ValueError if there is one of its name."""
-        if replica.name in self._replicas:
-            raise ValueError(f"replica {replica.name!r} is there already")
-        self._replicas[replica.name] = replica
-        replica.number = self._added
-        self._added += 1
-        self._ready, self._changed = None, True
+        self._roster.add(replica)
+        self._changed = True
 
     def on_replica_change(self, name: str, state: State) -> None:
         """Let a replica get requests again, get none any more, or be away.
@@ -128,28 +121,27 @@ class Dispatcher:
         What it has, it keeps: whoever sends requests finds out which of them are lost, and says
         so by `put_back` or `on_end`.
         """
-        replica = self._replicas[name]
-        if replica.state != state:
-            replica.state = state
-            self._ready, self._changed = None, True
-            self._queues.dissolve(replica)
-            if state == "away":
-                replica.forget()
+        if not self._roster.change(name, state):
+            return
+        replica = self._roster[name]
+        self._queues.dissolve(replica)
+        if state == "away":
+            replica.forget()
+        self._changed = True
 
     def on_reading(self, name: str, reading: Reading) -> None:
         """Hear what a replica says of itself."""
-        replica = self._replicas[name]
+        replica = self._roster[name]
         before = replica.others, replica.limits
         replica.said(reading)
         self._changed = self._changed or (replica.others, replica.limits) != before
 
     def remove_replica(self, name: str) -> None:
         """Forget a replica; ValueError if it still has requests."""
-        if self._replicas[name].given:
+        if self._roster[name].given:
             raise ValueError(f"replica {name!r} still has requests: drain it first")
         self.on_replica_change(name, "away")
-        del self._replicas[name]
-        self._ready = None
+        self._roster.remove(name)
 
     # -- requests come and go ------------------------------------------------------------------
 
@@ -223,7 +215,7 @@ class Dispatcher:
 
         False if it is not, or nothing is known of either: then nothing is done.
         """
-        life, replica = self._lives.get(request_id), self._replicas.get(name)
+        life, replica = self._lives.get(request_id), self._roster.get(name)
         if life is None or replica is None or life.replica in {None, replica}:
             return False
         self._lives.move(life, replica)
@@ -305,7 +297,7 @@ class Dispatcher:
         if not isinstance(assignment, PlannedFleet) or not ready:
             raise ValueError("a plan needs an assignment that plans, and a replica that is ready")
         self._hear_of_lengths()
-        problem, rows = self._problem(now, ready, assignment)
+        problem, rows = self._problem(now, assignment)
         table = self._lives.table
         due = self._kernels.due(table.rows, rows)
         requests = [table.request(row) for row in rows[due].tolist()]
@@ -364,7 +356,7 @@ class Dispatcher:
         ready, assignment = self.ready, self._assignment
         if not isinstance(assignment, PlannedFleet) or not ready:
             return None
-        problem, rows = self._problem(now, ready, assignment)
+        problem, rows = self._problem(now, assignment)
         ids = [self._lives.table.request(row).request_id for row in rows.tolist()]
         queues = self._queue_rows(rows, ready)
         return ReasonsJob(problem, assignment.solver, ids, [r.name for r in ready], queues)
@@ -384,11 +376,11 @@ class Dispatcher:
         It works in the calling thread; nothing that fails is raised, nor learnt from. Replicas are
         those that are there, and such as may come.
         """
-        every = (*self._replicas.values(), *replicas)
+        every = (*self.replicas, *replicas)
         if not isinstance(self._assignment, PlannedFleet) or not every:
             return
         rehearsal = Dispatcher(self._assignment, self._experience.usual)
-        for replica in list(every)[:_REHEARSING]:
+        for replica in every[:_REHEARSING]:
             rehearsal.add_replica(replace(replica, given={}))
         for i in range(_REHEARSED):
             rehearsal.submit(Request(f"{i}", 0.0, 100, Slo(ttft=1.0, e2e=9.0)))
@@ -404,17 +396,15 @@ class Dispatcher:
 
     # -- details -------------------------------------------------------------------------------
 
-    def _problem(
-        self, now: float, ready: Sequence[Replica], assignment: PlannedFleet
-    ) -> tuple[FleetProblem, IntArray]:
+    def _problem(self, now: float, assignment: PlannedFleet) -> tuple[FleetProblem, IntArray]:
         """Return what there is to plan, and which row of the table each of its rows is."""
         margin = self._experience.margin.factor
-        engines = [replica.engine(margin) for replica in ready]
+        engines = [replica.engine(margin) for replica in self.ready]
         one, rows = self._lives.table.snapshot(now, engines[0].limits, engines[0].latency)
-        bound = self._places(self._lives.at[rows], ready)
-        there = bound < len(ready)  # not those that a replica which leaves still has
-        queued = self._places(self._lives.queued_at[rows], ready)
-        queued[(queued == len(ready)) | (bound != NOWHERE)] = NOWHERE
+        bound = self._roster.places(self._lives.at[rows])
+        there = bound < len(engines)  # not those that a replica which leaves still has
+        queued = self._roster.places(self._lives.queued_at[rows])
+        queued[(queued == len(engines)) | (bound != NOWHERE)] = NOWHERE
         snapshot = FleetSnapshot(now, one.live[there], bound[there], engines, queued[there])
         return FleetProblem(snapshot, assignment.objective, assignment.robust), rows[there]
 
@@ -434,10 +424,3 @@ class Dispatcher:
         for request_id in self._experience.improved():
             if (life := self._lives.get(request_id)) is not None:
                 self._lives.table.rows["predict_at"][life.row] = 0
-
-    def _places(self, numbers: IntArray, ready: Sequence[Replica]) -> IntArray:
-        """Tell which of those that are ready have some numbers, or NOWHERE, or beyond them all."""
-        places = np.full(self._added + 1, len(ready), dtype=np.int64)
-        places[[replica.number for replica in ready]] = np.arange(len(ready))
-        places[NOWHERE] = NOWHERE  # which is the last
-        return places[numbers]

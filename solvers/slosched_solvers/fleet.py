@@ -16,10 +16,10 @@ from slosched_solvers.anneal import NO_LIMIT, Anneal
 from slosched_solvers.anneal_kernel import Schedule
 from slosched_solvers.budget import check_budget
 from slosched_solvers.fleet_kernel import anneal_fleet
-from slosched_solvers.fleet_polish import polish
 from slosched_solvers.fleet_queues import Queues, copied
 from slosched_solvers.fleet_rollouts import FleetRollouts
 from slosched_solvers.fleet_starts import Sequences, deal
+from slosched_solvers.fleet_tidy import tidy
 from slosched_solvers.temperatures import check_temperatures
 
 _PLACES = 8  # in a queue that are tried for who comes
@@ -186,7 +186,7 @@ class _Hunt:
         engines = len(self._bound)
         newest = int(self._snapshot.live["serial"].max(initial=0))
         turn = (np.arange(engines) + newest) % engines
-        polish(of.fleet, best, places, turn, of.price, of.scratch, of.workbench(best), until)
+        tidy(of.fleet, best, places, turn, of.price, of.scratch, of.workbench(best), until)
 
     def polish(self, alone: Anneal, most: int, until: float) -> None:
         """Search the costliest queues by themselves; keep what is found where it costs no more.

@@ -1,5 +1,6 @@
 """The queues of several engines as kernels have them, and what comes of one of them."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,15 @@ class Scratch(NamedTuple):
     finish: FloatArray
     slots: Slots
     saved: Checkpoints  # room for none
+
+
+def split(rows: IntArray, at: IntArray, engines: int) -> list[IntArray]:
+    """Return the rows of each engine, of rows in ascending order of the engines that they are at.
+
+    Those that are at none, `NOWHERE`, come first and are left out.
+    """
+    ends = np.searchsorted(at, np.arange(engines + 1))
+    return [rows[low:high] for low, high in pairwise(ends)]
 
 
 @kernel

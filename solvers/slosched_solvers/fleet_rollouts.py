@@ -1,7 +1,6 @@
 """What comes of queues: each engine's is rolled out and priced by itself."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -11,8 +10,8 @@ from slosched.core.objective import attained
 from slosched.core.types import FloatArray, IntArray
 from slosched_solvers.checkpoints import checkpoints
 from slosched_solvers.cost import price
-from slosched_solvers.fleet_polish import Workbench
-from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, begin, run, run_all
+from slosched_solvers.fleet_queues import Fleet, Queues, Scratch, begin, run, run_all, split
+from slosched_solvers.fleet_tidy import Workbench
 from slosched_solvers.instance import Instance, build, latency_of, limits_of, select
 from slosched_solvers.newcomer_kernel import enter
 from slosched_solvers.requests import COUNTS, TIMES, TOLL, WEIGHT, requests
@@ -39,7 +38,8 @@ class FleetRollouts:
         self._snapshot = snapshot = problem.snapshot
         n = len(snapshot)
         instance = build(snapshot.as_one())
-        self.bound = _by_engine(snapshot.bound, len(snapshot.engines))
+        by_engine = np.argsort(snapshot.bound, kind="stable")
+        self.bound = split(by_engine, snapshot.bound[by_engine], len(snapshot.engines))
         limits = np.array([limits_of(engine.limits) for engine in snapshot.engines])
         latency = np.array([latency_of(engine.latency) for engine in snapshot.engines])
         settled = np.array([len(rows) for rows in self.bound], dtype=np.int64)
@@ -115,13 +115,6 @@ class FleetRollouts:
         ]
         met = attained(self._snapshot.as_one(), queues.first, queues.finish)
         return FleetSolution(waiting, cost, queues.first, queues.finish, int(met.sum()), moves)
-
-
-def _by_engine(bound: IntArray, engines: int) -> list[IntArray]:
-    """Return the rows that are bound to each engine, in their order."""
-    rows = np.argsort(bound, kind="stable")
-    ends = np.searchsorted(bound[rows], np.arange(engines + 1))
-    return [rows[low:high] for low, high in pairwise(ends)]
 
 
 def _kinds(limits: IntArray, latency: FloatArray) -> IntArray:

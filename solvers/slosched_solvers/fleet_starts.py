@@ -1,14 +1,13 @@
 """Starts for the queues of several engines: dealt out by work, each in the best of some orders."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 
 from slosched.core.fleet import NOWHERE, FleetSnapshot
 from slosched.core.snapshot import UNRANKED, Snapshot
 from slosched.core.types import BoolArray, FloatArray, IntArray
-from slosched_solvers.fleet_queues import Fleet, Queues
+from slosched_solvers.fleet_queues import Fleet, Queues, split
 from slosched_solvers.kernel import kernel
 
 
@@ -58,9 +57,8 @@ class Sequences:
         if 2 * new.sum() > len(new):
             return None
         by_place = np.lexsort((self._live["rank"], self._queued))
-        ends = np.searchsorted(self._queued[by_place], np.arange(self._engines + 1))
-        rows = self.searched[by_place]
-        return [rows[low:high] for low, high in pairwise(ends)], self.searched[new]
+        before = split(self.searched[by_place], self._queued[by_place], self._engines)
+        return before, self.searched[new]
 
     def __iter__(self) -> Iterator[IntArray]:
         rank = self._live["rank"]

@@ -30,7 +30,7 @@ class Workbench(NamedTuple):
 
 
 @kernel
-def polish(
+def tidy(
     fleet: Fleet,
     queues: Queues,
     places: IntArray,
