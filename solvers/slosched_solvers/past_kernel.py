@@ -108,6 +108,7 @@ def _bind(
         one = batches.who[chosen, batches.size[chosen]]
         one[_ROW], one[_PREFILL], one[_CONTEXT] = i, coming.input_tokens[i], 0
         one[_LEFT] = coming.output_tokens[i]
+        batches.chunk[chosen, batches.size[chosen]] = 0  # of a step that is under way
         batches.size[chosen] += 1
         open_[chosen] = batches.size[chosen] < engines.limits[chosen, 0]
     return lowest

@@ -56,6 +56,15 @@ def test_law_1_everybody_is_served_and_nobody_faster_than_alone(
     assert (finish - first >= (past.output_tokens - 1) * best - 1e-9).all()
 
 
+def test_whoever_comes_during_a_step_is_not_part_of_it() -> None:
+    """Nor is it where somebody has left whose prompt the step before computed."""
+    engine = Engine(EngineLimits(2, 64, 16, 1000), LATENCY)
+    arrival = np.array([1.0, 1.0, 1.0 + 4.5 * LATENCY.base])
+    past = Past(arrival, np.full(3, 1), np.array([17, 1, 1]))
+    first, _ = replay_past(past, [engine], past.arrival, anywhere(past))
+    assert first[2] >= arrival[2] + LATENCY.base
+
+
 @given(pasts(at_once=True), st.integers(1, 5), st.floats(0.5, 4.0))
 def test_law_7_of_those_who_come_together_the_rollout_says_the_same(
     past: Past, slots: int, slower: float
