@@ -56,6 +56,7 @@ async def envoy(
     replicas: Sequence[str],
     *,
     shows_answers: bool = False,
+    looks: bool = True,
     changed: dict[str, Any] | None = None,
 ) -> AsyncIterator[Envoy]:
     """Run it before replicas, asking pickers; addresses are `ip:port`.
@@ -65,11 +66,15 @@ async def envoy(
     shows_answers
         Whether bodies are sent to the picker piece by piece, both ways, as the protocol has it; as
         shipped those of requests come whole, and those of answers not at all.
+    looks
+        Whether pickers are asked how they are, as shipped.
     changed
         Fields of the external processing filter that are to be others than those that ship.
     """
     port, admin_port = free_port(_HOST, 0), free_port(_HOST, 0)
     written = _config(folder, port, admin_port, shows_answers=shows_answers, changed=changed or {})
+    if not looks:
+        _let_be(written)
     _write_endpoints(folder, "vllm", replicas)
     _write_endpoints(folder, "picker", pickers)
     with (folder / "envoy.log").open("wb") as log:
@@ -115,6 +120,14 @@ def _config(
     written = folder / "envoy.yaml"
     written.write_text(yaml.safe_dump(document))
     return written
+
+
+def _let_be(written: Path) -> None:
+    """Take the looks at pickers out of a configuration."""
+    document = yaml.safe_load(written.read_text())
+    for cluster in document["static_resources"]["clusters"]:
+        cluster.pop("health_checks", None)
+    written.write_text(yaml.safe_dump(document))
 
 
 def _write_endpoints(folder: Path, cluster: str, addresses: Sequence[str]) -> None:

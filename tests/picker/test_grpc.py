@@ -19,6 +19,7 @@ from slosched_server.picker.grpc_server import GrpcServer
 from slosched_server.picker.health import EXTERNAL_PROCESSOR, Health
 from slosched_server.picker.health_pb2 import NOT_SERVING, SERVING, HealthCheckResponse
 from slosched_server.picker.service import health_methods
+from tests.picker.relay import relay
 
 ECHO = "/test/Echo"
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
@@ -162,6 +163,31 @@ def test_calls_that_fail_say_how_and_leave_the_others_alone() -> None:
             await going.write(b"after")
             assert await going.read() == b"after"
             await going.done_writing()
+
+    asyncio.run(main())
+
+
+def test_who_is_sent_away_ends_what_it_has_begun_and_calls_elsewhere() -> None:
+    async def main() -> None:
+        async def away(call: Call) -> None:
+            await call.read()
+            call.send_away()
+            call.send_away()
+            await call.write(b"")
+
+        methods = {b"/test/Away": away, ECHO.encode(): echo}
+        async with served(methods) as one, served(methods) as two, relay(one, two) as way:
+            async with channel(way.port) as opened:
+                going = opened.stream_stream(ECHO)()
+                await going.write(b"before")
+                assert await going.read() == b"before"
+                assert await said(opened.stream_stream("/test/Away")(several(b"x"))) == [b""]
+                assert await said(opened.stream_stream(ECHO)(several(b"x"))) == [b"x"]
+                await going.write(b"after")
+                assert await going.read() == b"after"
+                await going.done_writing()
+                assert not await going.read()
+            assert way.led == [one, two]
 
     asyncio.run(main())
 

@@ -41,6 +41,8 @@ class Call:
         Sends bytes, or keeps them until there is room; returns whether there was.
     most
         Bytes that a message may have.
+    send_away
+        Asks the client to make its next calls over another connection.
 
     Attributes
     ----------
@@ -48,8 +50,10 @@ class Call:
         Whether the client has said all.
     """
 
-    def __init__(self, send: Callable[[bytes], bool], most: int) -> None:
-        self._send, self._most = send, most
+    def __init__(
+        self, send: Callable[[bytes], bool], most: int, send_away: Callable[[], None]
+    ) -> None:
+        self._send, self._most, self.send_away = send, most, send_away
         self._inbox: deque[bytes] = deque()
         self._rest = b""
         self.ended = False

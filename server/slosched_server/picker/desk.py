@@ -35,6 +35,8 @@ class Desk:
         Told of streams that end.
     busy
         Exchanges that are going on.
+    is_open
+        Whether requests are taken.
     """
 
     def __init__(
@@ -45,15 +47,15 @@ class Desk:
         self.endpoints = Endpoints(fleet.members, fleet.dispatcher)
         self.endings = Endings()
         self.busy = 0
-        self._open = False
+        self.is_open = False
 
     def open(self) -> None:
         """Take requests."""
-        self._open = True
+        self.is_open = True
 
     def close(self) -> int:
         """Take no more, and let those who wait try elsewhere; return how many these are."""
-        self._open = False
+        self.is_open = False
         return self.fleet.turn_away(not_leading())
 
     @property
@@ -64,7 +66,7 @@ class Desk:
 
     def check(self, only: AbstractSet[str] | None) -> None:
         """Raise `ApiError` if nobody is there for a request."""
-        if not self._open:
+        if not self.is_open:
             raise not_leading()
         if not self.endpoints.has_ready(only):
             raise no_endpoint()

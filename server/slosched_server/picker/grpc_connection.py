@@ -25,6 +25,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
 
 from slosched_server.picker.call import Call, CallError, Status
 
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 _WINDOW = 1 << 20  # bytes that a client may send of a call ahead
 _CALLS = 1 << 16  # at a time
 _ALL_WINDOW = (1 << 31) - 1
+_LAST_STREAM = (1 << 31) - 1  # that there may be
 _CONFIG = H2Configuration(
     client_side=False,
     header_encoding=None,
@@ -79,7 +81,7 @@ class GrpcConnection(asyncio.Protocol):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._begun: set[int] = set()
         self._unsent: dict[int, bytearray] = {}  # of a call for which there is no room
-        self._full = self._flushing = False
+        self._full = self._flushing = self._sent_away = False
 
     # -- what comes --------------------------------------------------------------------------
 
@@ -142,7 +144,7 @@ class GrpcConnection(asyncio.Protocol):
     # -- calls -------------------------------------------------------------------------------
 
     def _begin(self, stream: int, headers: Mapping[bytes, bytes]) -> None:
-        call = Call(lambda data: self._send(stream, data), self._most)
+        call = Call(lambda data: self._send(stream, data), self._most, self._send_away)
         self._calls[stream] = call
         self._tasks[stream] = asyncio.create_task(self._serve(stream, headers, call))
 
@@ -234,6 +236,17 @@ class GrpcConnection(asyncio.Protocol):
         self._flushing = False
         if data := self._http.data_to_send():
             self._transport.write(data)
+
+    def _send_away(self) -> None:
+        """Let the client call elsewhere from now on; what it has begun here goes on.
+
+        It may have begun more by the time it hears of that, so no stream is named that is too many
+        (RFC 9113, 6.8). h2 would say it, and then nothing any more.
+        """
+        if not self._sent_away:
+            self._sent_away = True
+            self._flush()
+            self._transport.write(GoAwayFrame(0, last_stream_id=_LAST_STREAM).serialize())
 
     def close(self) -> None:
         """Hang up, whatever is going on."""

@@ -24,5 +24,8 @@ def picker_methods(desk: Desk, health: Health) -> Mapping[bytes, Method]:
     async def process(call: Call) -> None:
         with desk.attends():
             await exchange(desk, CallStream(call))
+        if not desk.is_open:
+            # A Service leads new connections to whoever leads, old ones stay where they are.
+            call.send_away()
 
     return {f"/{EXTERNAL_PROCESSOR}/Process".encode(): process, **health_methods(health)}
