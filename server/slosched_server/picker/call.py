@@ -115,8 +115,8 @@ class Call:
 
     @property
     def is_read(self) -> bool:
-        """Whether somebody waits for what comes next."""
-        return self._reading is not None
+        """Whether somebody waits for what comes next, and has read all that came."""
+        return self._reading is not None and not self._inbox
 
     def end(self) -> None:
         """Hear that the client has said all."""

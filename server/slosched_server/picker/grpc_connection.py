@@ -146,7 +146,8 @@ class GrpcConnection(asyncio.Protocol):
     def _begin(self, stream: int, headers: Mapping[bytes, bytes]) -> None:
         call = Call(lambda data: self._send(stream, data), self._most, self._send_away)
         self._calls[stream] = call
-        self._tasks[stream] = asyncio.create_task(self._serve(stream, headers, call))
+        task = self._tasks[stream] = asyncio.create_task(self._serve(stream, headers, call))
+        task.add_done_callback(lambda _: self._forget(stream))
 
     def _break_off(self, stream: int) -> None:
         """Let a call end that the client has given up.
@@ -166,9 +167,6 @@ class GrpcConnection(asyncio.Protocol):
             await self._methods.get(headers.get(b":path", b""), _no_such_method)(call)
         except CallError as error:
             status, text = error.status, str(error)
-        except asyncio.CancelledError:
-            self._forget(stream)
-            raise
         except Exception as error:  # one call's failure is not another's
             status, text = Status.INTERNAL, "internal error"
             log.exception("call failed", reason=str(error))
@@ -185,7 +183,6 @@ class GrpcConnection(asyncio.Protocol):
             if not call.ended:
                 # It has more to say, which nobody wants to hear.
                 self._http.reset_stream(stream, ErrorCodes.NO_ERROR)
-        self._forget(stream)
         self._flush_soon()
 
     def _forget(self, stream: int) -> None:
@@ -197,12 +194,14 @@ class GrpcConnection(asyncio.Protocol):
 
     def _send(self, stream: int, data: bytes) -> bool:
         """Send a part of an answer, or keep it until there is room; return whether there was."""
-        with suppress(ProtocolError):  # if the client has given up: the task is told elsewhere
+        try:
             if stream not in self._begun:
                 self._begun.add(stream)
                 self._http.send_headers(stream, _HEAD)
             self._unsent.setdefault(stream, bytearray()).extend(data)
             self._send_some(stream)
+        except ProtocolError:  # the client has given up: the task is told elsewhere
+            self._unsent.pop(stream, None)
         self._flush_soon()
         return stream not in self._unsent
 
