@@ -94,8 +94,9 @@ def test_tokens_that_are_seen_are_counted() -> None:
     asyncio.run(main())
 
 
-def test_a_body_that_comes_whole_is_changed_whole() -> None:
-    """Envoy has the head answered before it collects the body."""
+@pytest.mark.parametrize("last", [True, False])
+def test_a_body_that_comes_whole_is_changed_whole(*, last: bool) -> None:
+    """Envoy has the head answered before it collects the body; trailers may follow unseen."""
 
     async def main() -> None:
         async with desk() as picker:
@@ -103,7 +104,7 @@ def test_a_body_that_comes_whole_is_changed_whole() -> None:
             async with asking(picker.desk, asks) as envoy:
                 passed = await envoy.hears("request_headers")
                 assert not passed.request_headers.HasField("response")
-                envoy.say(body())
+                envoy.say(body(last=last))
                 said = await envoy.hears("request_body")
                 sent = Sent.of(said)
                 assert sent.endpoints[0] == "10.0.0.1:8000"

@@ -72,7 +72,8 @@ class Dialogue:
             body += message.request_body.body
             if len(body) > most:
                 raise body_too_large(most)
-            more = not message.request_body.end_of_stream
+            # A buffered one comes whole, and is not its own end where trailers follow.
+            more = not (self.head.buffered or message.request_body.end_of_stream)
         return bytes(body)
 
     def when_gone(self, callback: Callable[[], None]) -> None:
