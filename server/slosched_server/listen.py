@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from ipaddress import ip_address
 
 from slosched.core.errors import SloschedError
@@ -38,6 +39,20 @@ def listen(host: str, port: int) -> socket.socket:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise PortError(f"cannot listen on {host}:{port}: {reason}") from error
     return listener
+
+
+def notice_lost(listener: socket.socket, after_s: int) -> None:
+    """Let connections to come break off once their other end was silent for so long.
+
+    It need not say anything as long as its machine does; one that is lost takes nobody's leave.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":  # where connections inherit it
+        tcp = socket.IPPROTO_TCP
+        listener.setsockopt(tcp, socket.TCP_KEEPIDLE, max(after_s // 2, 1))
+        listener.setsockopt(tcp, socket.TCP_KEEPINTVL, max(after_s // 8, 1))
+        # Of what is sent and not acknowledged, and of the questions above.
+        listener.setsockopt(tcp, socket.TCP_USER_TIMEOUT, 1000 * after_s)
 
 
 def free_port(host: str, port: int) -> int:

@@ -6,9 +6,11 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 
+from slosched_server.listen import notice_lost
 from slosched_server.picker.grpc_connection import GrpcConnection, Method
 
 _HEADROOM = 64 * 1024  # of a message beyond the body in it
+_LOST_S = 15  # of silence, after which a gateway's machine is gone, with whoever it asked for
 
 
 class GrpcServer:
@@ -31,6 +33,7 @@ class GrpcServer:
         """Begin to serve."""
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
+        notice_lost(listener, _LOST_S)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, sock=listener, ssl=tls)
 
