@@ -144,6 +144,26 @@ def test_a_kind_that_the_cluster_does_not_have_has_no_objects(tmp_path: Path) ->
     asyncio.run(main())
 
 
+def test_a_server_that_was_away_has_to_deny_a_kind_for_as_long_as_any(tmp_path: Path) -> None:
+    """What it said before it went away does not count."""
+
+    async def main() -> None:
+        async with watching(tmp_path) as (server, verbs, watch, tally):
+            await verbs.create(PODS, pod("a", "10.0.0.1"))
+            await until(lambda: set(watch.objects) == {"a"} and server.watched == 1)
+            server.kinds.remove(PODS)
+            server.cut()
+            await until(lambda: tally.failures["pods"] >= 2)
+            server.failures = 1000
+            await asyncio.sleep(2 * QUICK.doubts_s)
+            server.failures, failed = 0, tally.failures["pods"]
+            await until(lambda: tally.failures["pods"] >= failed + 2)
+            assert set(watch.objects) == {"a"}
+            await until(lambda: not watch.objects)
+
+    asyncio.run(main())
+
+
 def test_watches_that_end_at_once_are_failures(tmp_path: Path) -> None:
     """Else they would be asked for as fast as they end."""
 

@@ -111,6 +111,8 @@ class Watch:
                 if error.status == 404 and self._is_absent():
                     await asyncio.sleep(self._times.missing_s)
                     continue
+                if error.status != 404:
+                    self._absent_since = None
                 self._failed(error)
                 await asyncio.sleep(self._backoff.wait_s())
 
