@@ -104,6 +104,7 @@ class Metrics:
         if job.asked:
             self._downgrades.labels(job.asked, slo_class).inc()
         self._requests(slo_class, progress.outcome).inc()
+        attained = self._attained(slo_class)  # is there from now on, be it 0
         if progress.outcome not in ("finished", "cancelled"):
             return
         e2e = now - progress.arrival
@@ -121,7 +122,7 @@ class Metrics:
         for name in broken:
             self._violations(slo_class, name).inc()
         if progress.outcome == "finished" and not broken:
-            self._attained(slo_class).inc()
+            attained.inc()
 
     def _observe(self, slo_class: str, seconds: dict[str, float | None]) -> None:
         for name, value in seconds.items():
