@@ -23,6 +23,7 @@ RULES: list[dict[str, Any]] = yaml.safe_load(
     (FOLDER / "components" / "autoscaling" / "adapter-rules.yaml").read_text(encoding="utf-8")
 )["externalRules"]
 SCRAPED = {"job", "namespace"}
+ALERTS = (ROOT / "docs" / "grafana" / "alerts.yaml").read_text(encoding="utf-8")
 
 
 def test_the_autoscaler_scales_engines() -> None:
@@ -88,14 +89,13 @@ def _selectors(query: str) -> list[promql_parser.VectorSelector]:
 
 def test_monitors_find_services_and_their_ports() -> None:
     services = of_kind(OBJECTS, "Service").values()
-    alerts = (ROOT / "docs" / "grafana" / "alerts.yaml").read_text(encoding="utf-8")
     for monitor in of_kind(OBJECTS, "ServiceMonitor").values():
         wanted = monitor["spec"]["selector"]["matchLabels"].items()
         (service,) = (one for one in services if wanted <= one["metadata"]["labels"].items())
         (endpoint,) = monitor["spec"]["endpoints"]
         assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
         job = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]
-        assert f'job="{job}"' in alerts  # alerts and pictures go by it
+        assert f'job="{job}"' in ALERTS  # alerts and pictures go by it
 
 
 def test_googles_monitors_find_pods_and_their_ports() -> None:
@@ -104,3 +104,4 @@ def test_googles_monitors_find_pods_and_their_ports() -> None:
         (behind,) = selected(objects, monitor["spec"]["selector"]["matchLabels"])
         (endpoint,) = monitor["spec"]["endpoints"]
         assert endpoint["port"] in ports(containers(objects)[behind])
+        assert f'job="{monitor["metadata"]["name"]}"' in ALERTS  # what Google calls the job

@@ -114,6 +114,23 @@ def test_what_no_plan_is_made_for_passes_with_its_body(tmp_path: Path, shows_ans
 
 
 @BOTH
+def test_what_else_engines_have_is_out_of_reach(tmp_path: Path, shows_answers: bool) -> None:
+    async def story(one: Proxied) -> None:
+        for method, path in (
+            ("GET", "/metrics"),
+            ("POST", "/invocations"),
+            ("POST", "/v1beta/completions"),
+            ("POST", "/v1/../invocations"),
+        ):
+            async with one.client.request(method, path) as got:
+                assert (got.status, got.content_type) == (404, "application/json")
+                assert (await got.json())["error"]["code"] == "not_found"
+        assert not one.asked
+
+    told(tmp_path, story, shows_answers=shows_answers)
+
+
+@BOTH
 def test_a_client_does_not_choose_its_endpoint(tmp_path: Path, shows_answers: bool) -> None:
     async def story(one: Proxied) -> None:
         theirs = {
