@@ -14,7 +14,7 @@ import pytest
 
 from tests.picker.envoy import envoy
 from tests.picker.pickers import Picker, picker
-from tests.server.fake_engine import FakeEngine, Seen, answer, stream
+from tests.server.fake_engine import FakeEngine, Reply, Seen, answer, stream
 from tests.server.test_fleet_kill import engine
 from tests.simulated_engine.serve import PROFILE
 
@@ -50,6 +50,17 @@ async def ask(client: aiohttp.ClientSession, *, stream: bool = True) -> Said:
         except aiohttp.ClientError:
             received += b"(cut off)"
         return got.status, replica, received, after
+
+
+def in_two(go: asyncio.Event) -> Reply:
+    """Answer in two pieces, the second one once somebody says so."""
+
+    async def later(_: Seen, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        writer.write(b"6\r\nlast\n\n\r\n0\r\n\r\n")
+        await writer.drain()
+
+    return stream([b"first"], then=later)
 
 
 async def until(log: Path, pattern: str) -> None:
@@ -144,14 +155,8 @@ def test_a_picker_that_is_killed_is_replaced_by_its_next(
 
     async def main() -> None:
         go = asyncio.Event()
-
-        async def later(_: Seen, writer: asyncio.StreamWriter) -> None:
-            await go.wait()
-            writer.write(b"6\r\nlast\n\n\r\n0\r\n\r\n")
-            await writer.drain()
-
         async with AsyncExitStack() as stack:
-            replica = await stack.enter_async_context(FakeEngine(stream([b"first"], then=later)))
+            replica = await stack.enter_async_context(FakeEngine(in_two(go)))
             flags = config(tmp_path / "slosched.yaml", [replica.url], slots=1)
             asked = await stack.enter_async_context(picker(tmp_path, *flags))
             proxy = await stack.enter_async_context(

@@ -8,8 +8,8 @@ import aiohttp
 from tests.picker.desks import REAL, desk, listening
 from tests.picker.envoy import envoy
 from tests.picker.relay import relay
-from tests.picker.test_envoy_faults import ask
-from tests.server.fake_engine import FakeEngine, Seen, answer, stream
+from tests.picker.test_envoy_faults import ask, in_two
+from tests.server.fake_engine import FakeEngine, answer
 
 
 def test_connections_go_to_whoever_leads_now_while_answers_go_on(tmp_path: Path) -> None:
@@ -17,14 +17,8 @@ def test_connections_go_to_whoever_leads_now_while_answers_go_on(tmp_path: Path)
 
     async def main() -> None:
         go = asyncio.Event()
-
-        async def later(_: Seen, writer: asyncio.StreamWriter) -> None:
-            await go.wait()
-            writer.write(b"6\r\nlast\n\n\r\n0\r\n\r\n")
-            await writer.drain()
-
         async with (
-            FakeEngine(stream([b"first"], then=later)) as engine,
+            FakeEngine(in_two(go)) as engine,
             desk(urls=[engine.url], connect=REAL) as old,
             desk(urls=[engine.url], connect=REAL, leads=False) as new,
             listening(old) as (old_address, *_),
