@@ -16,9 +16,11 @@ from slosched.calibrate.probe import Probe
 from slosched.client.connection import Connection
 from slosched.client.server import ServedModel, served_model
 from slosched.client.vocabulary import parse_range, safe_ids
+from slosched.core.errors import EngineError
 from slosched.core.latency import LinearLatency
 
 _WARM_UP = 3
+_TRIES = 5
 _LEAST_S = 5.0  # for the grid, however long finding the limits took
 Told = Callable[[str, float], None]
 
@@ -89,7 +91,7 @@ async def calibrate(wanted: Wanted, told: Told = lambda _, __: None) -> Calibrat
     ServerError
         If there is no such server or model, or it is busy.
     EngineError
-        If it fails on the way.
+        If it fails on the way, or its steps cannot be told apart.
     """
     started = monotonic()
     async with Connection(wanted.url, wanted.api_key) as connection:
@@ -138,12 +140,31 @@ async def _rough(probe: Probe, longest: int) -> Fitted:
         await Prompt(SHORT).measure(probe, None)
     (short,) = await Prompt(SHORT).measure(probe, None)
     (long,) = await Prompt(max(longest // 4, 2 * SHORT)).measure(probe, None)
-    alone = [o for o in await Staircase(1, SHORT).measure(probe, None) if o.regime is Regime.decode]
-    base = min(o.seconds / o.steps for o in alone)
+    base = min(o.seconds / o.steps for o in await _alone(probe))
     token = max((long.seconds - short.seconds) / (long.prefill - short.prefill), base / 1e4)
     overhead = max(short.seconds - base - token * short.prefill, 0.0)
     # A sequence mostly costs some hundredths of the base; its context is left out.
     return Fitted(LinearLatency(base, token, base / 50, 0.0), overhead)
+
+
+async def _alone(probe: Probe) -> list[Observation]:
+    """Observe a sequence that decodes by itself.
+
+    A machine that is busy sends several tokens at a time, now and then: it is asked again.
+
+    Raises
+    ------
+    EngineError
+        If it does so each time.
+    """
+    for _ in range(_TRIES):
+        found = await Staircase(1, SHORT).measure(probe, None)
+        if alone := [o for o in found if o.regime is Regime.decode]:
+            return alone
+    raise EngineError(
+        "the server sends several tokens at a time, so that its steps cannot be told apart: "
+        "is its machine, or this one, busy with something else?"
+    )
 
 
 async def _measured(limits: Limits, probe: Probe, rough: Fitted, told: Told) -> Limits:

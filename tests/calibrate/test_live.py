@@ -169,9 +169,32 @@ class _Hangs(FakeConnection):
         await super().stream(call, answer, timeout_s)
 
 
+class _Lumps(FakeConnection):
+    """Sends two tokens at a time, as a busy machine does, to its first questions."""
+
+    lumps = 6
+
+    async def stream(self, call: Call, answer: Answer, timeout_s: float | None = None) -> None:
+        await super().stream(call, answer, timeout_s)
+        if len(self.calls) <= self.lumps:
+            answer.times, answer.counts = answer.times[::2], answer.counts[::2]
+
+
+class _LumpsAlways(_Lumps):
+    lumps = 1_000_000
+
+
+def test_a_machine_that_is_busy_for_a_moment_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = calibrated(monkeypatch, CPU, connect=_Lumps).fitted
+    assert found.latency.base == pytest.approx(CPU.base, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("connect", "complaint"),
     [
+        (_LumpsAlways, "several tokens at a time"),
         (_Dies, "the server failed while it was measured: unreachable: connection refused"),
         (_Hangs, "the server sent no token for 120 s"),
     ],
