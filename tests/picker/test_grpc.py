@@ -5,16 +5,20 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
 import trustme
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slosched_server.listen import listen
 from slosched_server.picker.call import Call, CallError, Status
-from slosched_server.picker.grpc_connection import Method
+from slosched_server.picker.grpc_connection import GrpcConnection, Method
 from slosched_server.picker.grpc_server import GrpcServer
 from slosched_server.picker.health import EXTERNAL_PROCESSOR, Health
 from slosched_server.picker.health_pb2 import NOT_SERVING, SERVING, HealthCheckResponse
@@ -83,6 +87,28 @@ def test_many_calls_at_a_time() -> None:
             await asyncio.gather(*(ask(number) for number in range(500)))
 
     asyncio.run(main())
+
+
+def test_answers_to_many_leave_some_at_a_time() -> None:
+    """A client that is sent all of them at once has nothing to do until then."""
+    parts: list[bytes] = []
+
+    async def main() -> None:
+        transport = Mock(spec=asyncio.Transport, write=parts.append)
+        connection = GrpcConnection({ECHO.encode(): echo}, MOST, set())
+        connection.connection_made(transport)
+        for stream in range(1, 41, 2):
+            client.send_headers(stream, [(":method", "POST"), (":path", ECHO)])
+            client.send_data(stream, bytes(5))
+        connection.data_received(client.data_to_send())
+        await asyncio.sleep(0.1)
+
+    client = H2Connection(H2Configuration(validate_outbound_headers=False))
+    client.initiate_connection()
+    asyncio.run(main())
+    answers = [sum(isinstance(one, DataReceived) for one in client.receive_data(p)) for p in parts]
+    assert sum(answers) == 20
+    assert max(answers) == 8
 
 
 def test_whoever_gives_up_is_served_no_more() -> None:

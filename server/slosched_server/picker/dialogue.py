@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from slosched_server.errors import ApiError, body_too_large
 from slosched_server.picker import messages
 from slosched_server.picker.ext_proc_pb2 import FULL_DUPLEX_STREAMED, HttpBody, ProcessingRequest
-from slosched_server.picker.head import SERVED, Head, said, status_of, streams
+from slosched_server.picker.head import SERVED, Head, said, status_and_streams
 from slosched_server.picker.stream import Stream
 from slosched_server.upstream import RawHeaders
 
@@ -112,7 +112,8 @@ class Dialogue:
         served = said(message.metadata_context, SERVED)
         self._answered = head.end_of_stream
         endpoint = served.string_value if served else ""
-        return AnswerHead(status_of(head.headers), endpoint, streams(head.headers))
+        status, streams = status_and_streams(head.headers)
+        return AnswerHead(status, endpoint, streams)
 
     async def answer(self, headers: RawHeaders = ()) -> AsyncIterator[bytes]:
         """Let the answer pass, with headers in place of the engine's; give what is seen of it.

@@ -35,6 +35,7 @@ _WINDOW = 1 << 20  # bytes that a client may send of a call ahead
 _CALLS = 1 << 16  # at a time
 _ALL_WINDOW = (1 << 31) - 1
 _LAST_STREAM = (1 << 31) - 1  # that there may be
+_TOGETHER = 8  # messages that leave at once: with all in one, client and server would take turns
 _CONFIG = H2Configuration(
     client_side=False,
     header_encoding=None,
@@ -77,17 +78,19 @@ class GrpcConnection(asyncio.Protocol):
             SettingCodes.ENABLE_CONNECT_PROTOCOL: 0,
         }
         self._http.local_settings = Settings(client=False, initial_values=limits)
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, Call] = {}  # that the client has not given up
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._begun: set[int] = set()
         self._unsent: dict[int, bytearray] = {}  # of a call for which there is no room
-        self._full = self._flushing = self._sent_away = False
+        self._gathered = 0  # messages that have not left yet
+        self._full = self._sent_away = False
 
     # -- what comes --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what there is room for."""
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)  # uvloop would gather, too
         self._connections.add(self)
         self._http.initiate_connection()
         self._http.increment_flow_control_window(
@@ -155,7 +158,7 @@ class GrpcConnection(asyncio.Protocol):
         Whoever listens hears that nothing comes any more: so Envoy ends exchanges at the end of
         answers that it does not show.
         """
-        call, task = self._calls.get(stream), self._tasks.get(stream)
+        call, task = self._calls.pop(stream, None), self._tasks.get(stream)
         if call is not None and call.is_read:
             call.end()
         elif task is not None:
@@ -173,12 +176,14 @@ class GrpcConnection(asyncio.Protocol):
         self._end(stream, call, status, text)
 
     def _end(self, stream: int, call: Call, status: Status, text: str) -> None:
+        if stream not in self._calls:
+            return  # nobody wants to hear how it ended
         fields = [(b"grpc-status", b"%d" % status)]
         if text:
             fields.append((b"grpc-message", quote(text).encode()))
         if stream not in self._begun:
             fields = [*_HEAD, *fields]  # an answer of trailers alone
-        with suppress(ProtocolError):  # if the client has given up meanwhile
+        with suppress(ProtocolError):  # if the connection is at its end
             self._http.send_headers(stream, fields, end_stream=True)
             if not call.ended:
                 # It has more to say, which nobody wants to hear.
@@ -226,13 +231,15 @@ class GrpcConnection(asyncio.Protocol):
             del self._unsent[stream]
 
     def _flush_soon(self) -> None:
-        """Let what is sent now leave together."""
-        if not self._flushing:
-            self._flushing = True
+        """Let what is sent now leave together, some at a time."""
+        self._gathered += 1
+        if self._gathered == _TOGETHER:
+            self._flush()
+        elif self._gathered == 1:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
+        self._gathered = 0
         if data := self._http.data_to_send():
             self._transport.write(data)
 

@@ -99,17 +99,12 @@ def raw(headers: HeaderMap) -> Iterator[tuple[bytes, bytes]]:
         yield field.key.encode(), field.raw_value or field.value.encode()
 
 
-def status_of(headers: HeaderMap) -> int:
-    """Return the status of an answer; 0 without any."""
-    found = next((value for name, value in raw(headers) if name == b":status"), b"")
-    return int(found) if found.isdigit() else 0
-
-
-def streams(headers: HeaderMap) -> bool:
-    """Whether an answer comes event by event."""
-    return any(
-        name == b"content-type" and value.startswith(_EVENTS) for name, value in raw(headers)
-    )
+def status_and_streams(headers: HeaderMap) -> tuple[int, bool]:
+    """Return the status of an answer, 0 without any, and whether it comes event by event."""
+    fields = dict(raw(headers))
+    status = fields.get(b":status", b"")
+    streams = fields.get(b"content-type", b"").startswith(_EVENTS)
+    return int(status) if status.isdigit() else 0, streams
 
 
 def said(metadata: Metadata, key: tuple[str, str]) -> Value | None:
