@@ -99,17 +99,20 @@ async def measure_slots(probe: Probe, limits: Limits) -> int | None:
 async def _running(probe: Probe, crowd: Sequence[Flight]) -> int | None:
     """Watch a crowd until the number that run stays; return it. None if the server does not say.
 
-    It stays if it does so for some steps, as the tokens show that come meanwhile.
+    It stays if it does so for some steps, as the tokens show that come meanwhile, with the whole
+    crowd there: a front end that is short of time lets the first decode alone for a while.
     """
     most = since = steps = 0
     while steps < _SPEECH and most < len(crowd):
         await probe.until_any(crowd, steps + 1)
-        running = total(await metrics(probe.connection), RUNNING)
+        samples = await metrics(probe.connection)
+        running, waiting = total(samples, RUNNING), total(samples, WAITING)
         if running is None:
             return None
         steps = max(flight.answer.tokens for flight in crowd)
-        if running > most:
-            most, since = int(running), steps
+        some_are_away = waiting is not None and running + waiting < len(crowd)
+        if running > most or some_are_away:
+            most, since = max(most, int(running)), steps
         elif steps - since >= _SAME:
             break
     return most

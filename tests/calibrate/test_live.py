@@ -1,5 +1,7 @@
 """Calibration of a fake engine in virtual time: what is found is what the engine was told."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +102,26 @@ def test_limits_are_found_exactly(
         "max_model_len": "asked", "block_size": "asked", "num_kv_blocks": "asked",
         "max_num_seqs": "measured", "max_num_batched_tokens": "measured",
     }  # fmt: skip
+
+
+class _OneByOne(FakeConnection):
+    """Lets requests in half a second apart, as a front end does that is short of time."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        super().__init__(engine)
+        self.door = asyncio.Lock()
+
+    async def stream(self, call: Call, answer: Answer, timeout_s: float | None = None) -> None:
+        async with self.door:
+            await asyncio.sleep(0.5)
+        await super().stream(call, answer, timeout_s)
+
+
+def test_slots_are_counted_once_all_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ones have decoded many tokens by then, and nobody else."""
+    wanted = replace(QUICK, max_num_batched_tokens=256)
+    limits = calibrated(monkeypatch, CPU, wanted, _OneByOne, max_num_seqs=5).limits
+    assert limits.max_num_seqs == 5
 
 
 def test_what_does_not_show_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
