@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import inf
+from statistics import mode
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -74,11 +75,13 @@ class Arrays(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        n = len(self.request_ids)
-        for name in type(self).model_fields:
-            array = getattr(self, name)
-            if array is not None and len(array) != n:
-                raise ValueError(f"{name}: holds {len(array)} values, request_ids {n}")
+        arrays = {name: getattr(self, name) for name in type(self).model_fields}
+        sizes = {name: len(array) for name, array in arrays.items() if array is not None}
+        n = mode(sizes.values())  # so that the one at fault is named, whichever it is
+        usual = next(name for name, size in sizes.items() if size == n)
+        for name, size in sizes.items():
+            if size != n:
+                raise ValueError(f"{name}: holds {size} values, {usual} {n}")
         if len(set(self.request_ids)) < n:
             seen: set[str] = set()
             twice = next(i for i in self.request_ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]

@@ -60,6 +60,7 @@ def changed(**fields: object) -> dict[str, Any]:
         (changed(mean_ttft_ms="1"), ": runs[1].mean_ttft_ms: input should be a valid number"),
         (changed(ttfts_ms=...), ": runs[1].ttfts_ms: is missing"),
         (changed(ttfts_ms=[1.0] * 11), ": runs[1].ttfts_ms: holds 11 values, request_ids 12"),
+        (changed(request_ids=["a"]), ": runs[1].request_ids: holds 1 values, slo_classes 12"),
         (changed(ttfts_ms=["1"] * 12), ": runs[1].ttfts_ms: must hold numbers and null only, got"),
         (changed(ttfts_ms=[True] * 12), ": runs[1].ttfts_ms: must hold numbers and null only, got"),
         (changed(ttfts_ms=[-1.0] * 12), ": runs[1].ttfts_ms: must hold times from 0 on, got -1"),
