@@ -75,8 +75,7 @@ class Arrays(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        arrays = {name: getattr(self, name) for name in type(self).model_fields}
-        sizes = {name: len(array) for name, array in arrays.items() if array is not None}
+        sizes = {name: len(array) for name, array in self if array is not None}
         n = mode(sizes.values())  # so that the one at fault is named, whichever it is
         usual = next(name for name, size in sizes.items() if size == n)
         for name, size in sizes.items():
