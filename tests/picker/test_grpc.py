@@ -111,6 +111,33 @@ def test_answers_to_many_leave_some_at_a_time() -> None:
     assert max(answers) == 8
 
 
+def test_what_nobody_reads_any_more_is_not_waited_for() -> None:
+    """Written to a call that was given up while the client took no more."""
+
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def late(call: Call) -> None:
+            await call.write(b"begun")
+            assert await call.read() is None
+            await call.write(b"too late")
+            ended.set()
+
+        connection = GrpcConnection({ECHO.encode(): late}, MOST, set())
+        connection.connection_made(Mock(spec=asyncio.Transport))
+        client = H2Connection(H2Configuration(validate_outbound_headers=False))
+        client.initiate_connection()
+        client.send_headers(1, [(":method", "POST"), (":path", ECHO)])
+        connection.data_received(client.data_to_send())
+        await asyncio.sleep(0)
+        connection.pause_writing()
+        client.reset_stream(1)
+        connection.data_received(client.data_to_send())
+        await asyncio.wait_for(ended.wait(), 5)
+
+    asyncio.run(main())
+
+
 def test_whoever_gives_up_is_served_no_more() -> None:
     async def main() -> None:
         ended = asyncio.Event()

@@ -199,13 +199,15 @@ class GrpcConnection(asyncio.Protocol):
 
     def _send(self, stream: int, data: bytes) -> bool:
         """Send a part of an answer, or keep it until there is room; return whether there was."""
+        if stream not in self._calls:
+            return True  # nobody wants to hear it, and there never will be room
         try:
             if stream not in self._begun:
                 self._begun.add(stream)
                 self._http.send_headers(stream, _HEAD)
             self._unsent.setdefault(stream, bytearray()).extend(data)
             self._send_some(stream)
-        except ProtocolError:  # the client has given up: the task is told elsewhere
+        except ProtocolError:  # the connection is at its end: the task is told elsewhere
             self._unsent.pop(stream, None)
         self._flush_soon()
         return stream not in self._unsent
